@@ -1,0 +1,189 @@
+"""`Checkpoint`: a folder of safetensors with its config and tokenizer, opened by headers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from edgepack.errors import DamagedInput, Missing, UsageError
+from edgepack.models import families, hub
+from edgepack.models.card import Card, read_card
+from edgepack.models.config import Config, read_json
+from edgepack.models.decoder import Decoder, Weight
+from edgepack.models.digest import sha256_of
+from edgepack.models.safetensors import TensorRef, read_header, read_index
+from edgepack.models.tokenizer import Tokenizer, read_tokenizer
+
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+INDEX = "model.safetensors.index.json"
+SIDE_FILES = ("generation_config.json", "tokenizer.json", "tokenizer_config.json")
+RECOMPUTED = ("rotary_emb.inv_freq", "attn.masked_bias", "rotary_emb.cos_cached")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One model on disk.
+
+    `name` is its hub id or folder name, `revision` the hub commit or None; `shards` the weight
+    files; `tensors` maps names to where they lie; `skipped` are tensors no reader needs, each
+    with the reason.
+    """
+
+    root: Path
+    name: str
+    revision: str | None
+    decoder: Decoder
+    shards: tuple[Path, ...]
+    tensors: Mapping[str, TensorRef]
+    skipped: tuple[tuple[str, str], ...]
+
+    def ref(self, weight: Weight) -> TensorRef:
+        """Where `weight` lies; every weight of `decoder` was found when the checkpoint opened."""
+        return self.tensors[weight.source]
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        return read_tokenizer(self.root, self.decoder.vocabulary)
+
+    @cached_property
+    def card(self) -> Card:
+        return read_card(self.root)
+
+    @cached_property
+    def sampling(self) -> Mapping[str, float]:
+        """The numbers of generation_config.json that say how to sample, if it says so."""
+        path = self.root / "generation_config.json"
+        values = read_json(path) if path.exists() else {}
+        keys = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+        found = {key: values.get(key) for key in keys}
+        return {key: float(v) for key, v in found.items() if isinstance(v, int | float)}
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every source file a package depends on, in a fixed order."""
+        side = (self.root / name for name in ("config.json", INDEX, *SIDE_FILES))
+        extra = sorted(self.root.glob("chat_template*"))
+        return (*(path for path in (*side, *extra) if path.is_file()), *self.shards)
+
+    def digests(self) -> Iterator[tuple[Path, str]]:
+        """(file, sha256) of every source file, one at a time: shards may be large."""
+        for path in self.files:
+            yield path, sha256_of(path)
+
+
+def open_checkpoint(source: str) -> Checkpoint:
+    """Open a folder, a `.safetensors` file in one, or a hub id `org/name[@revision]`.
+
+    Reads headers only. Raises Missing, UsageError, Unsupported or DamagedInput.
+    """
+    root, name, revision = _locate(source, weights=True)
+    decoder = families.decoder(Config.read(root / "config.json"))
+    shards, tensors = _read_shards(root)
+    skipped = _match(root, decoder, tensors)
+    return Checkpoint(root, name, revision, decoder, shards, tensors, skipped)
+
+
+def read_decoder(source: str) -> tuple[str, Decoder]:
+    """The name and shape of a model from its config.json alone: no weights are fetched."""
+    root, name, _ = _locate(source, weights=False)
+    return name, families.decoder(Config.read(root / "config.json"))
+
+
+def _locate(source: str, *, weights: bool) -> tuple[Path, str, str | None]:
+    path = Path(source).expanduser()
+    if path.is_file() and path.suffix == ".safetensors":
+        path = path.resolve().parent
+    if path.is_dir():
+        root = path.resolve()
+        _refuse_empty(root)
+        return root, root.name, None
+    if path.exists():
+        raise UsageError(
+            f"{source}: not a checkpoint", "give a folder with config.json and .safetensors files"
+        )
+    named = hub.split_id(source)
+    if named is None or source.startswith((".", "/", "~")):
+        raise Missing(f"{source}: no such folder", "give a checkpoint folder or a hub id org/name")
+    root, revision = hub.download(*named, weights=weights)
+    return root, named[0], revision
+
+
+def _refuse_empty(root: Path) -> None:
+    if not (root / "config.json").is_file():
+        raise UsageError(
+            f"{root}: not a checkpoint: there is no config.json",
+            "give a folder with config.json, tokenizer.json and .safetensors files",
+        )
+
+
+def _read_shards(root: Path) -> tuple[tuple[Path, ...], dict[str, TensorRef]]:
+    """The weight files and their tensors; an index must agree with the shards it names."""
+    if (root / INDEX).is_file():
+        weight_map = read_index(root / INDEX)
+        names = sorted(set(weight_map.values()))
+        for name in names:
+            if not (root / name).is_file():
+                raise Missing(f"{root / name}: shard is missing", f"{INDEX} names it; fetch it")
+    else:
+        weight_map, names = {}, sorted(path.name for path in root.glob("*.safetensors"))
+    if not names:
+        raise _no_weights(root)
+    tensors: dict[str, TensorRef] = {}
+    for name in names:
+        for key, ref in read_header(root / name).items():
+            if key in tensors:
+                raise DamagedInput(
+                    f"{root / name}: tensor {key!r} is also in {tensors[key].file.name}",
+                    "a tensor must lie in one shard; remove the files that do not belong",
+                )
+            tensors[key] = ref
+    for key, name in weight_map.items():
+        if key not in tensors or tensors[key].file.name != name:
+            raise DamagedInput(
+                f"{root / INDEX}: tensor {key!r} is not in {name}", "fetch index and shards again"
+            )
+    return tuple(root / name for name in names), tensors
+
+
+def _no_weights(root: Path) -> UsageError | Missing:
+    pickles = [path.name for pattern in PICKLES for path in sorted(root.glob(pattern))]
+    if pickles:
+        return UsageError(
+            f"{root}: weights are pickled ({pickles[0]}), which can run code when loaded",
+            "convert them to safetensors in a place you trust",
+        )
+    return Missing(f"{root}: no .safetensors files", "fetch the weights")
+
+
+def _match(
+    root: Path, decoder: Decoder, tensors: Mapping[str, TensorRef]
+) -> tuple[tuple[str, str], ...]:
+    """Every needed tensor is there in its shape; every other is skipped for a reason or refused."""
+    for weight in decoder.weights:
+        ref = tensors.get(weight.source)
+        if ref is None:
+            raise DamagedInput(
+                f"{root}: tensor {weight.source!r} is missing",
+                "config.json asks for it; fetch the weights again",
+            )
+        if ref.shape != weight.shape:
+            raise DamagedInput(
+                f"{ref.file}: tensor {ref.name!r} is {list(ref.shape)}, "
+                f"config.json makes it {list(weight.shape)}",
+                "config.json and the weights do not belong together",
+            )
+    needed = {weight.source for weight in decoder.weights}
+    skipped: list[tuple[str, str]] = []
+    for name in sorted(set(tensors) - needed):
+        if name.endswith(RECOMPUTED):
+            skipped.append((name, "recomputed from config.json"))
+        elif name == "lm_head.weight" and decoder.tied_embeddings:
+            skipped.append((name, "tied to the embedding"))
+        else:
+            raise DamagedInput(
+                f"{tensors[name].file}: tensor {name!r} has no place in this architecture",
+                "a variant edgepack does not know; it is refused rather than dropped",
+            )
+    return tuple(skipped)

@@ -1,0 +1,45 @@
+"""Families: config.json -> Decoder. One short module each, found by its `model_type`.
+
+A family module defines `decoder(config: Config) -> Decoder`. This folder is the only place where
+a family has a name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from edgepack.errors import Unsupported
+from edgepack.models.config import Config
+from edgepack.models.decoder import Decoder
+
+NOT_FAMILIES = ("dense",)  # the shared layout, not a family
+
+
+def known() -> tuple[str, ...]:
+    """The `model_type` values edgepack can read: the modules of this folder."""
+    names = (module.name for module in pkgutil.iter_modules(__path__))
+    return tuple(sorted(name for name in names if name not in NOT_FAMILIES))
+
+
+def decoder(config: Config) -> Decoder:
+    """The Decoder that `config` describes.
+
+    Raises Unsupported for an unknown family or an already quantized checkpoint, DamagedInput for
+    missing or impossible values.
+    """
+    model_type = config.text("model_type", "")
+    if model_type not in known():
+        raise Unsupported(
+            f"{config.path}: model_type is {model_type!r}, which edgepack does not know",
+            f"known architectures: {', '.join(known())}",
+        )
+    if config.values.get("quantization_config"):
+        method = config.section("quantization_config").text("quant_method", "unknown")
+        raise Unsupported(
+            f"{config.path}: the checkpoint is already quantized ({method})",
+            "start from the full-precision checkpoint",
+        )
+    family = importlib.import_module(f"{__name__}.{model_type}")
+    result: Decoder = family.decoder(config)
+    return result

@@ -1,0 +1,18 @@
+"""Llama 2 and 3.x, and everything that ships under the same `model_type`."""
+
+from edgepack.models.config import Config
+from edgepack.models.decoder import Decoder, GgufNaming
+from edgepack.models.families.dense import dense_decoder
+
+
+def decoder(config: Config) -> Decoder:
+    bias = config.flag("attention_bias")
+    return dense_decoder(
+        config,
+        gguf=GgufNaming("llama", interleaved_rope=True),
+        context_length=config.integer("max_position_embeddings"),
+        qkv_bias=bias,
+        output_bias=bias,
+        mlp_bias=config.flag("mlp_bias"),
+        head_dim=config.optional_integer("head_dim"),
+    )

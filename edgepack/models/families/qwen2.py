@@ -1,0 +1,15 @@
+"""Qwen2 and Qwen2.5 (dense): biases on Q, K and V."""
+
+from edgepack.models.config import Config
+from edgepack.models.decoder import Decoder, GgufNaming
+from edgepack.models.families.dense import attended_context, dense_decoder
+
+
+def decoder(config: Config) -> Decoder:
+    windowed = config.flag("use_sliding_window")
+    return dense_decoder(
+        config,
+        gguf=GgufNaming("qwen2"),
+        context_length=attended_context(config, windowed=windowed),
+        qkv_bias=True,
+    )

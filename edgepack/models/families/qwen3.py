@@ -1,0 +1,19 @@
+"""Qwen3 (dense): an RMSNorm on every Q and K head, a head size of its own."""
+
+from edgepack.models.config import Config
+from edgepack.models.decoder import Decoder, GgufNaming
+from edgepack.models.families.dense import attended_context, dense_decoder
+
+
+def decoder(config: Config) -> Decoder:
+    bias = config.flag("attention_bias")
+    windowed = config.flag("use_sliding_window")
+    return dense_decoder(
+        config,
+        gguf=GgufNaming("qwen3"),
+        context_length=attended_context(config, windowed=windowed),
+        qkv_bias=bias,
+        output_bias=bias,
+        qk_norm=True,
+        head_dim=config.integer("head_dim", 128),
+    )

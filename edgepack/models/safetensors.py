@@ -1,0 +1,207 @@
+"""safetensors headers: every bound checked before anything is allocated, and rows read by position.
+
+Layout: u64 header length (little endian), a JSON object `name -> {dtype, shape, data_offsets}`,
+then the tensors back to back. Files are read with `pread`, never mapped: a file truncated under
+the reader is then an error and not a crash.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgepack.errors import DamagedInput, Unsupported
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+HEADER_LIMIT = 100_000_000  # the format's own limit, in bytes
+
+ITEM_BYTES = {
+    "BOOL": 1, "U8": 1, "I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "F8_E8M0": 1,
+    "I16": 2, "U16": 2, "F16": 2, "BF16": 2,
+    "I32": 4, "U32": 4, "F32": 4,
+    "I64": 8, "U64": 8, "F64": 8,
+}  # fmt: skip
+READABLE = ("F32", "F16", "BF16")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRef:
+    """Where one tensor lies: `offset` is absolute in `file`; `nbytes` = product(shape) x item."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    file: Path
+    offset: int
+    nbytes: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of length `columns`; a vector is one row."""
+        return prod(self.shape[:-1])
+
+    @property
+    def columns(self) -> int:
+        return self.shape[-1] if self.shape else 1
+
+    def read_rows(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
+        """Rows [start, stop) as float32 [n, columns].
+
+        Raises Unsupported for a dtype that is not a float weight, DamagedInput if the file has
+        become shorter than its header says.
+        """
+        if self.dtype not in READABLE:
+            raise Unsupported(
+                f"{self.file}: tensor {self.name} is {self.dtype}",
+                f"edgepack reads {', '.join(READABLE)} weights; start from the unquantized model",
+            )
+        stop = self.rows if stop is None else stop
+        row_bytes = self.columns * ITEM_BYTES[self.dtype]
+        raw = _read_exactly(self, self.offset + start * row_bytes, (stop - start) * row_bytes)
+        return _as_float32(raw, self.dtype).reshape(stop - start, self.columns)
+
+    def read(self) -> NDArray[np.float32]:
+        """The whole tensor as float32 in its own shape; for tensors known to be small."""
+        return self.read_rows().reshape(self.shape)
+
+
+def _read_exactly(ref: TensorRef, offset: int, count: int) -> bytearray:
+    buffer = bytearray(count)
+    with ref.file.open("rb", buffering=0) as file:
+        file.seek(offset)
+        view, filled = memoryview(buffer), 0
+        while filled < count:
+            got = file.readinto(view[filled:])
+            if not got:
+                raise DamagedInput(
+                    f"{ref.file}: tensor {ref.name} ends after {filled} of {count} bytes",
+                    "the file changed while it was read, or the disk failed; fetch it again",
+                )
+            filled += got
+    return buffer
+
+
+def _as_float32(raw: bytearray, dtype: str) -> NDArray[np.float32]:
+    import numpy as np
+
+    if dtype == "BF16":
+        # bfloat16 is the upper half of a float32
+        wide = np.frombuffer(raw, "<u2").astype(np.uint32)
+        wide <<= 16
+        return wide.view(np.float32)
+    return np.frombuffer(raw, "<f2" if dtype == "F16" else "<f4").astype(np.float32, copy=False)
+
+
+def read_header(path: Path) -> dict[str, TensorRef]:
+    """The tensors of one file. Raises DamagedInput for every broken invariant of the format."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            prefix = file.read(8)
+            length = int.from_bytes(prefix, "little")
+            if len(prefix) < 8 or length > min(HEADER_LIMIT, size - 8):
+                raise _damaged(path, f"header of {length} bytes in a file of {size}")
+            text = file.read(length)
+    except OSError as error:
+        raise DamagedInput(
+            f"{path}: {error.strerror or error}", "the file must be readable"
+        ) from error
+    data_bytes = size - 8 - length
+    refs = [
+        _tensor(path, name, entry, 8 + length, data_bytes)
+        for name, entry in _parse(path, text).items()
+        if name != "__metadata__"
+    ]
+    _check_contiguous(path, refs, 8 + length, size)
+    return {ref.name: ref for ref in refs}
+
+
+def _parse(path: Path, text: bytes) -> Mapping[str, Any]:
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = dict(pairs)
+        if len(names) != len(pairs):
+            raise _damaged(path, "a name occurs twice in the header")
+        return names
+
+    try:
+        header = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise _damaged(path, f"header is not JSON ({error})") from error
+    if not isinstance(header, dict):
+        raise _damaged(path, "header is not a JSON object")
+    return header
+
+
+def _tensor(path: Path, name: str, entry: Any, start: int, data_bytes: int) -> TensorRef:
+    """One header entry, with its offsets inside the data and its size equal to its shape's."""
+    if not isinstance(entry, dict):
+        raise _damaged(path, f"tensor {name!r} is not described by an object")
+    dtype = entry.get("dtype")
+    if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
+        raise _damaged(path, f"tensor {name!r} has unknown dtype {dtype!r}")
+    shape = _naturals(path, name, entry.get("shape"))
+    offsets = _naturals(path, name, entry.get("data_offsets"))
+    if len(offsets) != 2:
+        raise _damaged(path, f"tensor {name!r} has offsets {list(offsets)}")
+    begin, end = offsets
+    if not begin <= end <= data_bytes:
+        raise _damaged(path, f"tensor {name!r} lies at {begin}..{end} of {data_bytes} data bytes")
+    nbytes = prod(shape) * ITEM_BYTES[dtype]
+    if nbytes != end - begin:
+        raise _damaged(
+            path, f"tensor {name!r} {dtype}{list(shape)} needs {nbytes} bytes, has {end - begin}"
+        )
+    return TensorRef(name, dtype, shape, path, start + begin, nbytes)
+
+
+def _naturals(path: Path, name: str, value: Any) -> tuple[int, ...]:
+    if not isinstance(value, list) or not all(type(item) is int and item >= 0 for item in value):
+        raise _damaged(path, f"tensor {name!r} has {value!r} where whole numbers belong")
+    return tuple(value)
+
+
+def _check_contiguous(path: Path, refs: list[TensorRef], start: int, size: int) -> None:
+    """No hole, no overlap, nothing after the last tensor."""
+    position = start
+    for ref in sorted(refs, key=lambda ref: (ref.offset, ref.nbytes)):
+        if ref.offset != position:
+            what = "overlaps the one before" if ref.offset < position else "leaves a hole before it"
+            raise _damaged(path, f"tensor {ref.name!r} {what}")
+        position += ref.nbytes
+    if position != size:
+        raise _damaged(path, f"tensors end at byte {position}, the file at {size}")
+
+
+def _damaged(path: Path, what: str) -> DamagedInput:
+    return DamagedInput(
+        f"{path}: not a sound safetensors file: {what}", "fetch the file again from its source"
+    )
+
+
+def read_index(path: Path) -> dict[str, str]:
+    """`model.safetensors.index.json`: tensor name -> shard file name, names checked.
+
+    Raises DamagedInput unless every shard is a plain file name in the same folder.
+    """
+    try:
+        index = json.loads(path.read_text("utf-8"))
+        weight_map = index["weight_map"]
+        items = [(str(name), str(shard)) for name, shard in weight_map.items()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedInput(
+            f"{path}: not a shard index: {error!r}", "it must hold a `weight_map` object"
+        ) from error
+    for _, shard in items:
+        if shard != Path(shard).name or "\\" in shard or not shard.endswith(".safetensors"):
+            raise DamagedInput(
+                f"{path}: shard name {shard!r} is not a plain .safetensors file name",
+                "a shard must lie beside its index",
+            )
+    return dict(items)

@@ -1,0 +1,193 @@
+"""`Tokenizer`: what tokenizer.json and tokenizer_config.json say, for every reader in the house."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from edgepack.errors import DamagedInput, Unsupported
+from edgepack.models import chat
+from edgepack.models.config import read_json
+from edgepack.models.pretokenizers import pre_tokenizer_name
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as Backend
+
+TokenKind = Literal["normal", "unknown", "control", "user_defined", "unused", "byte"]
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """A vocabulary as long as the embedding has rows, and how text becomes its ids.
+
+    `scheme` is "byte-level" BPE, or "metaspace" BPE (SentencePiece's, with byte fallback).
+    `merges` are in rank order. `pre` is llama.cpp's name of the splitting rules; None for
+    metaspace, which has none. `add_bos` and `add_eos` say what an encoder adds by itself.
+    """
+
+    path: Path
+    scheme: Literal["byte-level", "metaspace"]
+    tokens: tuple[str, ...]
+    kinds: tuple[TokenKind, ...]
+    merges: tuple[tuple[str, str], ...]
+    pre: str | None
+    bos_id: int | None
+    eos_id: int | None
+    unknown_id: int | None
+    pad_id: int | None
+    add_bos: bool
+    add_eos: bool
+    add_space_prefix: bool
+    chat_template: str | None
+    special: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def _ids(self) -> Mapping[str, int]:
+        return {token: index for index, token in enumerate(self.tokens)}
+
+    @cached_property
+    def _backend(self) -> Backend:
+        return _load(self.path)
+
+    @property
+    def control_ids(self) -> frozenset[int]:
+        return frozenset(i for i, kind in enumerate(self.kinds) if kind == "control")
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids; control tokens in the text are parsed, none is added."""
+        ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        text: str = self._backend.decode(list(ids), skip_special_tokens=False)
+        return text
+
+    def id_of(self, token: str) -> int | None:
+        return self._ids.get(token)
+
+    def text_of(self, token_id: int) -> str:
+        """One token as readable text, its name where it is not text by itself."""
+        if self.kinds[token_id] != "normal":
+            return self.tokens[token_id]
+        return self.decode([token_id])
+
+    def render(self, messages: Sequence[Mapping[str, Any]]) -> str:
+        """The conversation in this model's chat format.
+
+        Raises Unsupported where the checkpoint has no chat template.
+        """
+        if self.chat_template is None:
+            raise Unsupported(
+                f"{self.path.parent}: there is no chat template",
+                'give a corpus of {"text": ...} lines',
+            )
+        return chat.render(self.chat_template, messages, variables=self.special)
+
+
+def read_tokenizer(root: Path, vocabulary: int) -> Tokenizer:
+    """The tokenizer of a checkpoint folder, padded with unused tokens to `vocabulary` rows.
+
+    Raises Missing, DamagedInput or Unsupported naming the file.
+    """
+    path = root / "tokenizer.json"
+    raw = read_json(path)
+    config_path = root / "tokenizer_config.json"
+    config = read_json(config_path) if config_path.is_file() else {}
+    model = raw.get("model")
+    if not isinstance(model, dict) or model.get("type") != "BPE":
+        kind = model.get("type") if isinstance(model, dict) else model
+        raise Unsupported(f"{path}: tokenizer model is {kind!r}", "supported: BPE")
+    try:
+        tokens, kinds = _tokens(raw, vocabulary)
+        merges = tuple(_pair(merge) for merge in model["merges"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DamagedInput(f"{path}: {error}", "fetch tokenizer.json again") from error
+    metaspace = bool(model.get("byte_fallback"))
+    ids = {token: index for index, token in enumerate(tokens)}
+    special = {
+        name: text
+        for name in ("bos_token", "eos_token", "unk_token", "pad_token")
+        if (text := _content(config.get(name))) is not None
+    }
+    bos, eos = ids.get(special.get("bos_token", "")), ids.get(special.get("eos_token", ""))
+    adds = _load(path).encode("a", add_special_tokens=True).ids
+    return Tokenizer(
+        path=path,
+        scheme="metaspace" if metaspace else "byte-level",
+        tokens=tokens,
+        kinds=kinds,
+        merges=merges,
+        pre=None if metaspace else pre_tokenizer_name(str(path), raw),
+        bos_id=bos,
+        eos_id=eos,
+        unknown_id=ids.get(model.get("unk_token") or ""),
+        pad_id=ids.get(special.get("pad_token", "")),
+        add_bos=bos is not None and adds[:1] == [bos],
+        add_eos=eos is not None and adds[-1:] == [eos],
+        add_space_prefix=_adds_space_prefix(raw),
+        chat_template=chat.read_template(root, config),
+        special=special,
+    )
+
+
+def _adds_space_prefix(raw: Mapping[str, Any]) -> bool:
+    """Whether text gets a leading space: a Prepend normalizer, or Metaspace that prepends."""
+    steps = f"{raw.get('normalizer')} {raw.get('pre_tokenizer')}"
+    return any(mark in steps for mark in ("'Prepend'", "'first'", "'always'"))
+
+
+def _load(path: Path) -> Backend:
+    from tokenizers import Tokenizer as Backend
+
+    try:
+        return Backend.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception
+        raise DamagedInput(f"{path}: {error}", "fetch tokenizer.json again") from error
+
+
+def _tokens(
+    raw: Mapping[str, Any], vocabulary: int
+) -> tuple[tuple[str, ...], tuple[TokenKind, ...]]:
+    """Every row of the embedding named, with its kind. Raises ValueError for ids that clash."""
+    model = raw["model"]
+    added = raw.get("added_tokens") or []
+    ids: dict[int, str] = {index: token for token, index in model["vocab"].items()}
+    if len(ids) != len(model["vocab"]):
+        raise ValueError("two tokens share one id")
+    kinds: dict[int, TokenKind] = {}
+    for token in added:
+        if ids.setdefault(token["id"], token["content"]) != token["content"]:
+            raise ValueError(f"id {token['id']} is both {ids[token['id']]!r} and an added token")
+        kinds[token["id"]] = "control" if token.get("special") else "user_defined"
+    if max(ids) >= vocabulary or min(ids) < 0:
+        raise ValueError(f"token id {max(ids)}, but the embedding has {vocabulary} rows")
+    for index, text in ids.items():
+        if index not in kinds:
+            kinds[index] = "byte" if model.get("byte_fallback") and _is_byte(text) else "normal"
+    unknown = model["vocab"].get(model.get("unk_token"))
+    if unknown is not None:
+        kinds[unknown] = "unknown"
+    rows = range(vocabulary)
+    return (
+        tuple(ids.get(i, f"[PAD{i}]") for i in rows),
+        tuple(kinds.get(i, "unused") for i in rows),
+    )
+
+
+def _is_byte(token: str) -> bool:
+    return len(token) == 6 and token.startswith("<0x") and token.endswith(">")
+
+
+def _pair(merge: Any) -> tuple[str, str]:
+    """A merge is `[left, right]`, or `left right` in older files."""
+    left, right = merge.split(" ") if isinstance(merge, str) else merge
+    return str(left), str(right)
+
+
+def _content(token: Any) -> str | None:
+    """A special token is a string, or an object with its text."""
+    found = token.get("content") if isinstance(token, dict) else token
+    return found if isinstance(found, str) else None
