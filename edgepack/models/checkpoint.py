@@ -41,6 +41,7 @@ class Checkpoint:
 
     def ref(self, weight: Weight) -> TensorRef:
         """Where `weight` lies; every weight of `decoder` was found when the checkpoint opened."""
+        assert weight.source is not None, weight.role
         return self.tensors[weight.source]
 
     @cached_property
@@ -161,8 +162,9 @@ def _match(
     root: Path, decoder: Decoder, tensors: Mapping[str, TensorRef]
 ) -> tuple[tuple[str, str], ...]:
     """Every needed tensor is there in its shape; every other is skipped for a reason or refused."""
-    for weight in decoder.weights:
-        ref = tensors.get(weight.source)
+    stored = [weight for weight in decoder.weights if weight.source is not None]
+    for weight in stored:
+        ref = tensors.get(str(weight.source))
         if ref is None:
             raise DamagedInput(
                 f"{root}: tensor {weight.source!r} is missing",
@@ -174,7 +176,7 @@ def _match(
                 f"config.json makes it {list(weight.shape)}",
                 "config.json and the weights do not belong together",
             )
-    needed = {weight.source for weight in decoder.weights}
+    needed = {weight.source for weight in stored}
     skipped: list[tuple[str, str]] = []
     for name in sorted(set(tensors) - needed):
         if name.endswith(RECOMPUTED):

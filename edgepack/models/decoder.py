@@ -78,13 +78,19 @@ class Weight:
     """One tensor the model needs.
 
     `role` is the GGUF role (`attn_q.weight`, `token_embd.weight`), `layer` its index or None,
-    `source` the tensor's name in the checkpoint.
+    `source` the tensor's name in the checkpoint, or None where it is computed from the rotary facts
+    (`rope_freqs.weight`).
     """
 
     role: str
     layer: int | None
     shape: tuple[int, ...]
-    source: str
+    source: str | None
+
+    @property
+    def name(self) -> str:
+        """Its name in a GGUF: `blk.3.attn_q.weight`."""
+        return self.role if self.layer is None else f"blk.{self.layer}.{self.role}"
 
     @property
     def elements(self) -> int:

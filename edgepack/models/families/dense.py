@@ -111,6 +111,9 @@ def _weights(
     for index, layer in enumerate(layers):
         yield from _layer_weights(index, layer, width)
     yield Weight("output_norm.weight", None, (width,), "model.norm.weight")
+    rotary = layers[0].attention.rope
+    if rotary.scaling and rotary.scaling.kind == "llama3":
+        yield Weight("rope_freqs.weight", None, (rotary.dimensions // 2,), None)
     if not tied:
         yield Weight("output.weight", None, (vocabulary, width), "lm_head.weight")
 

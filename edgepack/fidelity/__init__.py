@@ -1,0 +1,152 @@
+"""The scales: how far an artifact, in its real runtime, is from the full-precision model.
+
+spans      which part of a conversation a token belongs to
+corpus     documents, read from JSONL
+metrics    distances token by token, and their sums
+bootstrap  bounds on those sums
+gates      profiles, limits, the verdict
+report     FidelityReport
+runtimes/  what an artifact runs in
+reference  the checkpoint itself, in float32
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepack.errors import DamagedInput, UsageError
+from edgepack.fidelity.corpus import Document, read_corpus
+from edgepack.fidelity.gates import Profile, judge, profile
+from edgepack.fidelity.metrics import TokenScores, score, summarize
+from edgepack.fidelity.report import FidelityReport, WorstToken
+from edgepack.fidelity.runtimes import Runtime
+from edgepack.fidelity.spans import SPANS
+
+__all__ = [
+    "Document",
+    "FidelityReport",
+    "Profile",
+    "ReferenceLogits",
+    "Runtime",
+    "profile",
+    "read_corpus",
+    "score_documents",
+    "validate",
+]
+
+_WORST: Final = 20
+_CONTEXT_IDS: Final = 16
+
+
+class ReferenceLogits(Protocol):
+    """The full-precision model on the same documents."""
+
+    def logits(self, document: int, /) -> NDArray[np.float32]:
+        """Raw logits [T, vocabulary] of the document with this index; row i predicts ids[i + 1]."""
+        ...
+
+
+def validate(
+    reference: ReferenceLogits,
+    runtime: Runtime,
+    documents: Sequence[Document],
+    limits: Profile,
+    *,
+    identity: str,
+    floor: float = 0.0,
+    seed: int = 0,
+    text_of: Callable[[int], str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> FidelityReport:
+    """Run `runtime` on every document and judge its distance from `reference`.
+
+    `identity` says what the reference is, `floor` is a measured noise floor (mean KLD), `text_of`
+    spells token ids in the report, `progress` is told documents done and in all. The logits of one
+    document are in memory at a time. Raises UsageError without documents, DamagedInput when the
+    two vocabularies differ or the reference's own logits are not finite.
+    """
+    scores = score_documents(reference, runtime, documents, progress)
+    overall = summarize(scores, "all", seed=seed)
+    present = [span for code, span in enumerate(SPANS) if (scores.span == code).any()]
+    spans = tuple(summarize(scores, span, seed=seed) for span in present)
+    judgement = judge(overall, spans, limits, non_finite=int((~scores.finite).sum()), floor=floor)
+    return FidelityReport(
+        verdict=judgement.verdict,
+        reasons=judgement.reasons,
+        notes=judgement.notes,
+        powered=judgement.powered,
+        profile=limits.name,
+        reference=identity,
+        runtime=runtime.name,
+        runtime_version=runtime.version,
+        documents=len(documents),
+        tokens=len(scores.kl),
+        overall=overall,
+        spans=spans,
+        worst=_worst(scores, documents, text_of or (lambda _: "")),
+    )
+
+
+def score_documents(
+    reference: ReferenceLogits,
+    runtime: Runtime,
+    documents: Sequence[Document],
+    progress: Callable[[int, int], None] | None = None,
+) -> TokenScores:
+    """Every predicted token of every document, scored. Raises as `validate` does."""
+    if not documents:
+        raise UsageError("there are no documents to validate on", "name a corpus: --corpus FILE")
+    parts: list[TokenScores] = []
+    for index, document in enumerate(documents):
+        parts.append(_scored(reference, runtime, document, index))
+        if progress:
+            progress(index + 1, len(documents))
+    return TokenScores.concatenate(parts)
+
+
+def _scored(
+    reference: ReferenceLogits, runtime: Runtime, document: Document, index: int
+) -> TokenScores:
+    expected = reference.logits(index)
+    if expected.shape != (len(document.ids), runtime.vocabulary):
+        raise DamagedInput(
+            f"{document.name}: the reference has logits {list(expected.shape)}, the artifact "
+            f"{[len(document.ids), runtime.vocabulary]}",
+            "the artifact must have the checkpoint's vocabulary, padding included",
+        )
+    if not np.isfinite(expected).all():
+        hint = "the checkpoint itself is damaged: look for NaN in its tensors"
+        raise DamagedInput(f"{document.name}: the reference's logits are not finite", hint)
+    return score(expected, runtime.logits(document.ids), document, index)
+
+
+def _worst(
+    scores: TokenScores, documents: Sequence[Document], text_of: Callable[[int], str]
+) -> tuple[WorstToken, ...]:
+    """The tokens of largest KLD, those without a finite one first."""
+    # Ties, and NaN, keep the order of the documents.
+    order = np.argsort(-np.nan_to_num(scores.kl, nan=np.inf), kind="stable")[:_WORST]
+    worst = scores.select(order)
+    found = []
+    for i in range(len(order)):
+        document, position = documents[worst.document[i]], int(worst.position[i])
+        context = document.ids[max(0, position - _CONTEXT_IDS) : position]
+        tokens = (document.ids[position], int(worst.reference_top[i]), int(worst.candidate_top[i]))
+        found.append(
+            WorstToken(
+                document.name,
+                position,
+                document.spans[position],
+                float(worst.kl[i]),
+                float(worst.gap[i]),
+                context,
+                *tokens,
+                "".join(map(text_of, context)),
+                *map(text_of, tokens),
+            )
+        )
+    return tuple(found)

@@ -1,0 +1,81 @@
+"""Documents to measure on: token ids, and the span that each token belongs to."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeGuard
+
+from edgepack.errors import DamagedInput, Missing
+from edgepack.fidelity.spans import Message, Span, Tokenizer, chat_spans
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One sequence. `spans[i]` is the span of `ids[i]`, the token that position i - 1 predicts.
+
+    So the logits at position i are scored under `spans[i + 1]`, and `spans[0]` scores nothing.
+    """
+
+    name: str
+    ids: tuple[int, ...]
+    spans: tuple[Span, ...]
+
+
+def read_corpus(path: Path, tokenizer: Tokenizer) -> tuple[Document, ...]:
+    """The documents of a JSONL file, one a line: {"messages": [...]} or {"text": "..."}.
+
+    A message is {"role": "...", "content": "..."}; other keys are left alone. Raises Missing
+    without a file, DamagedInput naming file and line for anything else, Unsupported when the chat
+    template rewrites earlier messages.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError as error:
+        raise Missing(f"{path} does not exist", "name a JSONL file of documents") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DamagedInput(f"{path} cannot be read: {error}", "write it as UTF-8 JSONL") from error
+    documents = tuple(
+        _document(path, number, line, tokenizer)
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    )
+    if not documents:
+        raise DamagedInput(f"{path} holds no documents", "write one JSON object a line")
+    return documents
+
+
+def _document(path: Path, number: int, line: str, tokenizer: Tokenizer) -> Document:
+    place = f"{path}, line {number}"
+    try:
+        entry = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise DamagedInput(f"{place}: not JSON: {error}", "write one JSON object a line") from error
+    text_span: Span = "text"
+    match entry:
+        case {"messages": messages} if _are_messages(messages):
+            ids = tokenizer.encode(tokenizer.render(messages))
+            spans = chat_spans(messages, ids, tokenizer)
+        case {"text": str(text)}:
+            ids = tokenizer.encode(text)
+            spans = (text_span,) * len(ids)
+        case _:
+            hint = 'write {"messages": [{"role": "user", "content": "..."}]} or {"text": "..."}'
+            raise DamagedInput(f"{place}: neither messages nor text", hint)
+    if len(ids) < 2:
+        raise DamagedInput(f"{place}: {len(ids)} tokens predict nothing")
+    return Document(f"{path.name}:{number}", tuple(ids), spans)
+
+
+def _are_messages(value: object) -> TypeGuard[list[Message]]:
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(
+            isinstance(message, dict)
+            and isinstance(message.get("role"), str)
+            and isinstance(message.get("content"), str)
+            for message in value
+        )
+    )

@@ -1,0 +1,192 @@
+"""Distances between reference and candidate logits, token by token, and what they add up to.
+
+p is the reference's distribution over the next token, q the candidate's, both from raw logits in
+float64. Distances are in nats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Final, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepack.fidelity.bootstrap import Bootstrap, Interval
+from edgepack.fidelity.corpus import Document
+from edgepack.fidelity.spans import SPANS, Span
+
+Scope = Literal["all"] | Span
+
+# A changed first choice is damage, not rounding, where the reference preferred it by more nats.
+HARD_GAP: Final = 1.0
+_BLOCK_ELEMENTS: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TokenScores:
+    """One entry for each predicted token; all arrays are [T].
+
+    `document` is an index into the documents, `position` the predicted token's index in its ids,
+    `span` an index into SPANS. Where `finite` is false the candidate's logits were not, and the
+    distances are NaN.
+    """
+
+    document: NDArray[np.int32]
+    position: NDArray[np.int32]
+    span: NDArray[np.int8]
+    kl: NDArray[np.float64]
+    reverse_kl: NDArray[np.float64]
+    tv: NDArray[np.float64]
+    reference_nll: NDArray[np.float64]
+    candidate_nll: NDArray[np.float64]
+    gap: NDArray[np.float64]
+    reference_top: NDArray[np.int32]
+    candidate_top: NDArray[np.int32]
+    finite: NDArray[np.bool_]
+
+    @property
+    def agrees(self) -> NDArray[np.bool_]:
+        """First choices are the same."""
+        same: NDArray[np.bool_] = self.reference_top == self.candidate_top
+        return self.finite & same
+
+    @property
+    def hard_flip(self) -> NDArray[np.bool_]:
+        """First choice changed although the reference's gap is above 1 nat."""
+        return ~self.agrees & (self.gap > HARD_GAP)
+
+    def select(self, chosen: NDArray[np.bool_] | NDArray[np.intp]) -> TokenScores:
+        """The chosen tokens, by mask or index."""
+        return TokenScores(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """All tokens of `parts`, in order."""
+        return cls(
+            *(np.concatenate([getattr(p, field.name) for p in parts]) for field in fields(cls))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """What one scope of the sample measures; rates are shares of one, distances nats."""
+
+    scope: Scope
+    documents: int
+    tokens: int
+    kl_mean: Interval
+    kl_p99: Interval
+    kl_p999: Interval
+    top1: Interval
+    hard_flips: Interval
+    ln_ppl_ratio: Interval
+    kl_p50: float
+    kl_p90: float
+    kl_max: float
+    reverse_kl_mean: float
+    alpha: float
+    hard_flip_count: int
+
+
+def score(
+    reference: NDArray[np.float32],
+    candidate: NDArray[np.float32],
+    document: Document,
+    index: int,
+) -> TokenScores:
+    """Scores of a document's T - 1 predicted tokens; both logits are [T, V], row i at position i.
+
+    Row i is scored against ids[i + 1]; the last row predicts nothing that is known. Work memory is
+    a few blocks of a million float64, whatever T and V are.
+    """
+    targets = np.array(document.ids[1:])
+    rows = max(1, _BLOCK_ELEMENTS // reference.shape[1])
+    blocks = [
+        _distances(reference[:-1][at], candidate[:-1][at], targets[at])
+        for at in (slice(start, start + rows) for start in range(0, len(targets), rows))
+    ]
+    return TokenScores(
+        np.full(len(targets), index, np.int32),
+        np.arange(1, len(targets) + 1, dtype=np.int32),
+        np.array([SPANS.index(span) for span in document.spans[1:]], np.int8),
+        *(np.concatenate(column) for column in zip(*blocks, strict=True)),
+    )
+
+
+def summarize(scores: TokenScores, scope: Scope, *, seed: int = 0) -> Metrics:
+    """Metrics of one scope, over the tokens with finite logits.
+
+    Over the whole sample no hard flip bounds the rate of hard flips (see Bootstrap.rate); a span
+    only asks whether flips gather in it.
+    """
+    chosen = scores.finite.copy()
+    if scope != "all":
+        chosen &= scores.span == SPANS.index(scope)
+    part = scores.select(chosen)
+    sample = Bootstrap(part.document, seed=seed)
+    excess = part.candidate_nll - part.reference_nll
+    some = bool(sample.tokens)
+    median, ninth = np.quantile(part.kl, [0.5, 0.9]) if some else (np.nan, np.nan)
+    return Metrics(
+        scope=scope,
+        documents=sample.documents,
+        tokens=sample.tokens,
+        kl_mean=sample.mean(part.kl),
+        kl_p99=sample.quantile(part.kl, 0.99),
+        kl_p999=sample.quantile(part.kl, 0.999),
+        top1=_complement(sample.rate(~part.agrees, unseen=scope == "all")),
+        hard_flips=sample.rate(part.hard_flip, unseen=scope == "all"),
+        ln_ppl_ratio=sample.mean(excess),
+        kl_p50=float(median),
+        kl_p90=float(ninth),
+        kl_max=float(part.kl.max()) if some else np.nan,
+        reverse_kl_mean=float(part.reverse_kl.mean()) if some else np.nan,
+        alpha=float(1 - part.tv.mean()) if some else np.nan,
+        hard_flip_count=int(part.hard_flip.sum()),
+    )
+
+
+def _complement(rate: Interval) -> Interval:
+    return Interval(1 - rate.value, 1 - rate.upper, 1 - rate.lower)
+
+
+def _distances(
+    reference: NDArray[np.float32], candidate: NDArray[np.float32], targets: NDArray[np.int64]
+) -> tuple[NDArray[np.generic], ...]:
+    """TokenScores' columns from `kl` on, for a block of rows [B, V]."""
+    finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(candidate), axis=1)
+    log_p, p = _softmax(reference)
+    log_q, q = _softmax(np.where(finite[:, None], candidate, 0))
+    ratio = log_p - log_q
+    rows = np.arange(len(targets))
+    distances = (
+        np.maximum(np.einsum("bv,bv->b", p, ratio), 0),
+        np.maximum(-np.einsum("bv,bv->b", q, ratio), 0),
+        np.abs(p - q).sum(axis=1) / 2,
+    )
+    at = rows, targets
+    nll = -log_p[at], np.where(finite, -log_q[at], np.nan)
+    top = reference.argmax(axis=1)
+    first = log_p[rows, top]
+    log_p[rows, top] = -np.inf
+    return (
+        *(np.where(finite, distance, np.nan) for distance in distances),
+        *nll,
+        first - log_p.max(axis=1),
+        top.astype(np.int32),
+        candidate.argmax(axis=1).astype(np.int32),
+        finite,
+    )
+
+
+def _softmax(logits: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Log-probabilities and probabilities, both [B, V]."""
+    logs = logits.astype(np.float64)
+    logs -= logs.max(axis=1, keepdims=True)
+    shares = np.exp(logs)
+    total = shares.sum(axis=1, keepdims=True)
+    logs -= np.log(total)
+    shares /= total
+    return logs, shares

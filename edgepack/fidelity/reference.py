@@ -1,0 +1,168 @@
+"""The full-precision reference: the checkpoint itself, run in float32, one layer at a time.
+
+Every document goes through one layer before the next layer is read, so each weight is read once
+and memory holds one layer and the hidden states. Logits are made per document, exactly, from the
+final states; nothing is truncated.
+
+Arithmetic: Vaswani et al. 2017 with RMSNorm (Zhang & Sennrich 2019), rotary embedding
+(Su et al. 2021, halves rotated), grouped queries (Ainslie et al. 2023), SwiGLU (Shazeer 2020).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepack.models import Checkpoint
+from edgepack.models.decoder import Attention
+from edgepack.models.rope import frequencies
+
+QUERY_ROWS = 256  # queries scored at once: bounds the score matrix to heads x 256 x length
+
+Array = NDArray[np.float32]
+LayerWeights = dict[str, Array]
+
+
+class Reference:
+    """Float32 logits of `documents` (token ids), computed once for all of them.
+
+    `progress` is called with layers done and layers in all.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        documents: Sequence[Sequence[int]],
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._lengths = [len(ids) for ids in documents]
+        self._starts = np.cumsum([0, *self._lengths])
+        self._hidden = self._run(np.concatenate([np.asarray(ids) for ids in documents]), progress)
+
+    def logits(self, index: int) -> Array:
+        """Logits of document `index` at every position, [tokens, vocabulary]."""
+        start, stop = self._starts[index], self._starts[index + 1]
+        logits: Array = self._hidden[start:stop] @ self._head.T
+        return logits
+
+    @cached_property
+    def _head(self) -> Array:
+        role = "token_embd" if self._checkpoint.decoder.tied_embeddings else "output"
+        return self._global(f"{role}.weight")
+
+    def _run(self, ids: NDArray[np.int64], progress: Callable[[int, int], None]) -> Array:
+        """Final normalised hidden states of all documents laid end to end, [tokens, width]."""
+        decoder = self._checkpoint.decoder
+        spans = [slice(a, b) for a, b in zip(self._starts, self._starts[1:], strict=False)]
+        positions = np.concatenate([np.arange(length) for length in self._lengths])
+        hidden = self._global("token_embd.weight")[ids]
+        for index, layer in enumerate(decoder.layers):
+            weights = self._layer(index)
+            cos, sin = rotation(layer.attention, positions)
+            normed = rms_norm(hidden, weights["attn_norm.weight"], decoder.norm_epsilon)
+            hidden += attend(
+                normed, weights, layer.attention, cos, sin, spans, decoder.norm_epsilon
+            )
+            normed = rms_norm(hidden, weights["ffn_norm.weight"], decoder.norm_epsilon)
+            hidden += feed_forward(normed, weights)
+            progress(index + 1, len(decoder.layers))
+        return rms_norm(hidden, self._global("output_norm.weight"), decoder.norm_epsilon)
+
+    def _global(self, role: str) -> Array:
+        weights = self._checkpoint.decoder.weights
+        weight = next(w for w in weights if w.layer is None and w.role == role)
+        return self._checkpoint.ref(weight).read()
+
+    def _layer(self, index: int) -> LayerWeights:
+        weights = self._checkpoint.decoder.weights
+        return {w.role: self._checkpoint.ref(w).read() for w in weights if w.layer == index}
+
+
+def rms_norm(x: Array, weight: Array, epsilon: float) -> Array:
+    """x / sqrt(mean(x^2) + epsilon) * weight over the last axis."""
+    scale = 1 / np.sqrt(np.mean(np.square(x), axis=-1, keepdims=True) + np.float32(epsilon))
+    return x * scale * weight
+
+
+def linear(x: Array, weights: LayerWeights, name: str) -> Array:
+    """x [tokens, in] times the matrix [out, in] transposed, plus its bias where there is one."""
+    result: Array = x @ weights[f"{name}.weight"].T
+    bias = weights.get(f"{name}.bias")
+    return result if bias is None else result + bias
+
+
+def rotation(attention: Attention, positions: NDArray[np.int64]) -> tuple[Array, Array]:
+    """cos and sin of every position's angles, [tokens, 1, dimensions / 2]."""
+    angles = positions[:, None].astype(np.float32) * frequencies(attention.rope)
+    return np.cos(angles)[:, None, :], np.sin(angles)[:, None, :]
+
+
+def rotate(x: Array, cos: Array, sin: Array) -> Array:
+    """Rotate [tokens, heads, head_dim]: pair i is (i, i + dimensions / 2)."""
+    pairs = cos.shape[-1]
+    first, second, rest = x[..., :pairs], x[..., pairs : 2 * pairs], x[..., 2 * pairs :]
+    turned = (first * cos - second * sin, second * cos + first * sin, rest)
+    return np.concatenate(turned, axis=-1)
+
+
+def attend(
+    x: Array,
+    weights: LayerWeights,
+    attention: Attention,
+    cos: Array,
+    sin: Array,
+    spans: Sequence[slice],
+    epsilon: float,
+) -> Array:
+    """Causal self-attention of every document in `spans`, [tokens, width]."""
+
+    def heads(name: str, count: int) -> Array:
+        projected = linear(x, weights, name).reshape(len(x), count, attention.head_dim)
+        norm = weights.get(f"{name}_norm.weight")
+        return projected if norm is None else rms_norm(projected, norm, epsilon)
+
+    q = rotate(heads("attn_q", attention.heads), cos, sin) / np.float32(sqrt(attention.head_dim))
+    k = rotate(heads("attn_k", attention.kv_heads), cos, sin)
+    v = heads("attn_v", attention.kv_heads)
+    mixed = np.empty_like(q)
+    for span in spans:
+        for rows in _query_rows(span):
+            mixed[rows] = _mix(q[rows], k[span.start : rows.stop], v[span.start : rows.stop])
+    return linear(mixed.reshape(len(x), attention.q_width), weights, "attn_output")
+
+
+def _query_rows(span: slice) -> Iterator[slice]:
+    for start in range(span.start, span.stop, QUERY_ROWS):
+        yield slice(start, min(start + QUERY_ROWS, span.stop))
+
+
+def _mix(q: Array, k: Array, v: Array) -> Array:
+    """Attention of the last len(q) positions over k and v [n, kv_heads, d], [len(q), heads, d]."""
+    count, heads, head_dim = q.shape
+    length, kv_heads = k.shape[:2]
+    grouped = q.reshape(count, kv_heads, heads // kv_heads, head_dim)
+    # [kv_heads, group * count, head_dim] @ [kv_heads, head_dim, length]
+    queries = grouped.transpose(1, 2, 0, 3).reshape(kv_heads, -1, head_dim)
+    scores = (queries @ k.transpose(1, 2, 0)).reshape(kv_heads, -1, count, length)
+    future = np.arange(length) > np.arange(length - count, length)[:, None]
+    scores[..., future] = -np.inf
+    scores -= scores.max(axis=-1, keepdims=True)
+    np.exp(scores, out=scores)
+    scores /= scores.sum(axis=-1, keepdims=True)
+    mixed = scores.reshape(kv_heads, -1, length) @ v.transpose(1, 0, 2)
+    by_head = mixed.reshape(heads, count, head_dim)
+    result: Array = by_head.transpose(1, 0, 2)
+    return result
+
+
+def feed_forward(x: Array, weights: LayerWeights) -> Array:
+    """down(silu(gate(x)) * up(x)), [tokens, width]."""
+    gate = linear(x, weights, "ffn_gate")
+    with np.errstate(over="ignore"):  # exp overflows to inf, and silu to -0, as it should
+        gate /= 1 + np.exp(-gate)
+    return linear(gate * linear(x, weights, "ffn_up"), weights, "ffn_down")

@@ -1,0 +1,81 @@
+"""`FidelityReport`: what was measured, on what, and the verdict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from math import isfinite
+from typing import Any, Final, Self
+
+from edgepack.fidelity.bootstrap import Interval
+from edgepack.fidelity.gates import Verdict
+from edgepack.fidelity.metrics import Metrics
+from edgepack.fidelity.spans import Span
+
+SCHEMA_VERSION: Final = 1
+# Figures are reported to this many significant digits, so that equal runs give equal bytes.
+_DIGITS: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class WorstToken:
+    """A token where the artifact is far from the reference; `position` indexes its document.
+
+    `context` are the last ids before it. Texts are empty when no tokenizer was given; `kl` is NaN
+    where the artifact's logits were not finite.
+    """
+
+    document: str
+    position: int
+    span: Span
+    kl: float
+    gap: float
+    context: tuple[int, ...]
+    expected: int
+    reference_top: int
+    candidate_top: int
+    context_text: str = ""
+    expected_text: str = ""
+    reference_text: str = ""
+    candidate_text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FidelityReport:
+    """`reasons` led to the verdict, `notes` did not; `powered` says the sample was full-sized."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    powered: bool = False
+    profile: str = ""
+    reference: str = ""
+    runtime: str = ""
+    runtime_version: str = ""
+    documents: int = 0
+    tokens: int = 0
+    overall: Metrics | None = None
+    spans: tuple[Metrics, ...] = ()
+    worst: tuple[WorstToken, ...] = ()
+
+    @classmethod
+    def not_run(cls, reason: str) -> Self:
+        """The report of a measurement that did not take place."""
+        return cls("not_run", (reason,))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON or TOML-like stores; a figure that does not exist is None."""
+        return {"schema_version": SCHEMA_VERSION, **_plain_fields(self)}
+
+
+def _plain_fields(value: Any) -> dict[str, Any]:
+    return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.{_DIGITS}g}") if isfinite(value) else None
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Metrics | Interval | WorstToken):
+        return _plain_fields(value)
+    return value

@@ -1,0 +1,61 @@
+"""What an artifact runs in: one Protocol, one file per runtime.
+
+A runtime gives the raw logits of the artifact as it will really run, so that they can be compared
+with the full-precision reference on the same token ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepack.errors import Missing, Unsupported
+
+
+class Runtime(Protocol):
+    """An artifact, loaded. Every call starts from an empty sequence; nothing is remembered."""
+
+    name: str
+    version: str
+    vocabulary: int
+
+    def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
+        """Raw logits [len(ids), vocabulary]: row i predicts ids[i + 1]."""
+        ...
+
+    def generate(self, ids: Sequence[int], limit: int, stop_ids: Collection[int]) -> list[int]:
+        """At most `limit` greedy tokens after `ids`; a stop token, when reached, is the last."""
+        ...
+
+    def close(self) -> None:
+        """Give the memory back; further calls are errors, closing again is not."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+
+def open(path: Path, *, threads: int | None = None) -> Runtime:  # noqa: A001
+    """The runtime that runs the artifact at `path`, with the artifact loaded.
+
+    Raises Missing when the file or the runtime is not here, DamagedInput when the runtime cannot
+    read the file, Unsupported for a kind of artifact that no runtime here takes.
+    """
+    if not path.exists():
+        raise Missing(f"{path} does not exist", "name an artifact that quantize wrote")
+    if path.suffix == ".gguf":
+        from edgepack.fidelity.runtimes.llamacpp import LlamaCpp
+
+        return LlamaCpp(path, threads=threads)
+    raise Unsupported(f"{path} is not an artifact that can be run here", "known: a .gguf file")

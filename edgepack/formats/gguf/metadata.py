@@ -1,0 +1,148 @@
+"""The keys of a GGUF header, from the Decoder, the tokenizer and the card.
+
+Names and meanings: ggml's docs/gguf.md. Values are collected first and typed where written, so
+that the header can be sized, shown and tested without a file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from edgepack import __version__
+from edgepack.errors import Unsupported
+from edgepack.models import Checkpoint, Decoder, Tokenizer
+from edgepack.models.decoder import Attention
+from edgepack.quant.schemes import Scheme
+from edgepack.units import format_count
+
+QUANTIZATION_VERSION = 2  # of ggml's block layouts
+FILE_TYPES: Mapping[str, int] = {
+    "F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10,
+    "Q3_K_S": 11, "Q3_K_M": 12, "Q3_K_L": 13, "Q4_K_S": 14, "Q4_K_M": 15, "Q5_K_S": 16,
+    "Q5_K_M": 17, "Q6_K": 18, "Q2_K_S": 21, "BF16": 32,
+}  # fmt: skip  # llama.h, enum llama_ftype
+TOKEN_KINDS = {
+    "normal": 1, "unknown": 2, "control": 3, "user_defined": 4, "unused": 5, "byte": 6,
+}  # fmt: skip  # llama.h, enum llama_token_type
+
+Value = str | int | float | bool | tuple[str, ...] | tuple[int, ...] | tuple[float, ...]
+
+
+def metadata(checkpoint: Checkpoint, scheme: Scheme) -> dict[str, Value]:
+    """Every key but `general.architecture`, which a GGUF writer puts first itself."""
+    return {
+        **dict(_general(checkpoint, scheme)),
+        **dict(_decoder(checkpoint.decoder)),
+        **dict(_tokenizer(checkpoint.tokenizer)),
+    }
+
+
+def _general(checkpoint: Checkpoint, scheme: Scheme) -> Iterator[tuple[str, Value]]:
+    yield "general.type", "model"
+    yield "general.name", checkpoint.name
+    yield "general.size_label", format_count(checkpoint.decoder.parameters)
+    yield "general.quantized_by", f"edgepack {__version__}"
+    card = checkpoint.card
+    if card.licence:
+        yield "general.license", card.licence
+    if card.languages:
+        yield "general.languages", card.languages
+    yield from _provenance(checkpoint)
+    yield "general.file_type", FILE_TYPES[scheme.name]
+    yield "general.quantization_version", QUANTIZATION_VERSION
+    for key, value in checkpoint.sampling.items():
+        name = SAMPLING.get(key)
+        if name:
+            yield f"general.sampling.{name}", int(value) if name == "top_k" else value
+
+
+# generation_config.json's names -> the GGUF's
+SAMPLING = {
+    "temperature": "temp", "top_k": "top_k", "top_p": "top_p", "min_p": "min_p",
+    "repetition_penalty": "penalty_repeat",
+}  # fmt: skip
+
+
+def _provenance(checkpoint: Checkpoint) -> Iterator[tuple[str, Value]]:
+    if checkpoint.revision:  # it came from the hub
+        yield "general.source.huggingface.repository", checkpoint.name
+        yield "general.source.url", f"https://huggingface.co/{checkpoint.name}"
+    bases = checkpoint.card.base_models
+    if bases:
+        yield "general.base_model.count", len(bases)
+    for index, base in enumerate(bases):
+        yield f"general.base_model.{index}.name", base.split("/")[-1]
+        if "/" in base:
+            yield f"general.base_model.{index}.organization", base.split("/")[0]
+            yield f"general.base_model.{index}.repo_url", f"https://huggingface.co/{base}"
+
+
+def _decoder(decoder: Decoder) -> Iterator[tuple[str, Value]]:
+    attention, feed_forward = _uniform(decoder)
+    arch = decoder.gguf.architecture
+    yield f"{arch}.vocab_size", decoder.vocabulary
+    yield f"{arch}.context_length", decoder.context_length
+    yield f"{arch}.embedding_length", decoder.width
+    yield f"{arch}.block_count", len(decoder.layers)
+    yield f"{arch}.feed_forward_length", feed_forward
+    yield f"{arch}.attention.head_count", attention.heads
+    yield f"{arch}.attention.head_count_kv", attention.kv_heads
+    yield f"{arch}.attention.key_length", attention.head_dim
+    yield f"{arch}.attention.value_length", attention.head_dim
+    yield f"{arch}.attention.layer_norm_rms_epsilon", decoder.norm_epsilon
+    rope = attention.rope
+    yield f"{arch}.rope.freq_base", rope.base
+    yield f"{arch}.rope.dimension_count", rope.dimensions
+    if rope.scaling and rope.scaling.kind == "linear":
+        yield f"{arch}.rope.scaling.type", "linear"
+        yield f"{arch}.rope.scaling.factor", rope.scaling.factor
+
+
+def _uniform(decoder: Decoder) -> tuple[Attention, int]:
+    """The attention and feed-forward width that all layers share, as these architectures need."""
+    if len(set(decoder.layers)) != 1:
+        raise Unsupported(
+            f"the layers of this {decoder.gguf.architecture} model differ from each other",
+            "its GGUF architecture has one description for all layers",
+        )
+    layer = decoder.layers[0]
+    return layer.attention, layer.feed_forward.width
+
+
+def _tokenizer(tokenizer: Tokenizer) -> Iterator[tuple[str, Value]]:
+    byte_level = tokenizer.scheme == "byte-level"
+    yield "tokenizer.ggml.model", "gpt2" if byte_level else "llama"
+    yield "tokenizer.ggml.pre", tokenizer.pre or "default"
+    yield "tokenizer.ggml.tokens", tokenizer.tokens
+    yield "tokenizer.ggml.token_type", tuple(TOKEN_KINDS[kind] for kind in tokenizer.kinds)
+    if byte_level:
+        yield "tokenizer.ggml.merges", tuple(" ".join(pair) for pair in tokenizer.merges)
+    else:
+        yield "tokenizer.ggml.scores", _scores(tokenizer)
+        yield "tokenizer.ggml.add_space_prefix", tokenizer.add_space_prefix
+    ids: dict[str, Any] = {
+        "bos": tokenizer.bos_id,
+        "eos": tokenizer.eos_id,
+        "unknown": tokenizer.unknown_id,
+        "padding": tokenizer.pad_id,
+    }
+    for name, token_id in ids.items():
+        if token_id is not None:
+            yield f"tokenizer.ggml.{name}_token_id", token_id
+    yield "tokenizer.ggml.add_bos_token", tokenizer.add_bos
+    yield "tokenizer.ggml.add_eos_token", tokenizer.add_eos
+    if tokenizer.chat_template is not None:
+        yield "tokenizer.chat_template", tokenizer.chat_template
+
+
+def _scores(tokenizer: Tokenizer) -> tuple[float, ...]:
+    """SentencePiece scores from merge ranks: the earlier a merge, the higher its result's score.
+
+    llama.cpp joins the pair whose result scores highest, so minus the rank repeats the order in
+    which the merges were learned.
+    """
+    ranks: dict[str, int] = {}
+    for rank, (left, right) in enumerate(tokenizer.merges):
+        ranks.setdefault(left + right, rank)
+    return tuple(-float(ranks.get(token, 0)) for token in tokenizer.tokens)

@@ -1,0 +1,16 @@
+"""What this machine, or a device profile, offers a model."""
+
+from edgepack.hardware.detection import detect
+from edgepack.hardware.devices import profile, profiles
+from edgepack.hardware.machine import Accelerator, Cpu, Figure, Hardware, Origin
+
+__all__ = [
+    "Accelerator",
+    "Cpu",
+    "Figure",
+    "Hardware",
+    "Origin",
+    "detect",
+    "profile",
+    "profiles",
+]

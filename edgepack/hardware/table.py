@@ -1,0 +1,74 @@
+"""Strict reading of one TOML table: every key known, every value of its kind, or a UsageError."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edgepack.errors import UsageError, unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """`label` names the table in messages: the file, then the path of keys within it."""
+
+    label: str
+    content: Mapping[str, object]
+
+    def expect(self, *known: str) -> Table:
+        """This table; raises UsageError with the nearest `known` key for any other."""
+        for key in self.content:
+            if key not in known:
+                raise unknown(f"key in {self.label}:", key, known)
+        return self
+
+    def text(self, key: str) -> str | None:
+        value = self.content.get(key)
+        if value is not None and (not isinstance(value, str) or not value.strip()):
+            raise self._wrong(key, "some text in quotes")
+        return value
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        value = self.content.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise self._wrong(key, "a list of texts")
+        return tuple(value)
+
+    def count(self, key: str) -> int | None:
+        """A whole number above zero."""
+        value = self.content.get(key)
+        if value is not None and (type(value) is not int or value <= 0):
+            raise self._wrong(key, "a whole number above zero")
+        return value
+
+    def rate(self, key: str) -> float | None:
+        """A finite number above zero."""
+        value = self.content.get(key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self._wrong(key, "a number above zero")
+        if not 0 < value < float("inf"):
+            raise self._wrong(key, "a number above zero")
+        return float(value)
+
+    def flag(self, key: str) -> bool:
+        value = self.content.get(key, False)
+        if not isinstance(value, bool):
+            raise self._wrong(key, "true or false")
+        return value
+
+    def table(self, key: str) -> Table:
+        value = self.content.get(key, {})
+        if not isinstance(value, dict):
+            raise self._wrong(key, f"a table, written [{key}]")
+        return Table(f"{self.label} [{key}]", value)
+
+    def tables(self, key: str) -> tuple[Table, ...]:
+        value = self.content.get(key, [])
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+            raise self._wrong(key, f"a list of tables, written [[{key}]]")
+        return tuple(Table(f"{self.label} [[{key}]]", item) for item in value)
+
+    def _wrong(self, key: str, required: str) -> UsageError:
+        return UsageError(f"{self.label}: {key} is {self.content[key]!r}", f"it must be {required}")

@@ -1,0 +1,40 @@
+"""What a decoder needs to run, where it fits, and how fast it decodes. Pure functions."""
+
+from edgepack.memory.deployment import CACHE_TYPES, CONTEXT_STEP, Deployment
+from edgepack.memory.fit import Fit, choose, fit, fit_all, longest_context, reserve
+from edgepack.memory.law import (
+    CacheGroup,
+    Footprint,
+    cache_law,
+    compute_bytes,
+    footprint,
+    kv_cache_bytes,
+    output_bytes,
+    overhead_bytes,
+    weight_bytes,
+)
+from edgepack.memory.speed import DecodeSpeed, active_weight_bytes, decode_speed
+
+__all__ = [
+    "CACHE_TYPES",
+    "CONTEXT_STEP",
+    "CacheGroup",
+    "DecodeSpeed",
+    "Deployment",
+    "Fit",
+    "Footprint",
+    "active_weight_bytes",
+    "cache_law",
+    "choose",
+    "compute_bytes",
+    "decode_speed",
+    "fit",
+    "fit_all",
+    "footprint",
+    "kv_cache_bytes",
+    "longest_context",
+    "output_bytes",
+    "overhead_bytes",
+    "reserve",
+    "weight_bytes",
+]

@@ -1,0 +1,113 @@
+"""`Deployment`: how the runtime will be started, as far as memory cares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from edgepack.errors import UsageError, unknown
+
+Program = Literal["llama-cli", "llama-server"]
+
+CONTEXT_STEP = 256
+"""llama.cpp rounds every KV cache up to a multiple of this many cells."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheType:
+    """How one KV element is stored: `block` elements take `block_bytes` bytes."""
+
+    name: str
+    block: int
+    block_bytes: int
+
+    @property
+    def quantized(self) -> bool:
+        return self.block > 1
+
+    def row_bytes(self, elements: int) -> int:
+        """Bytes of `elements` values; the caller has checked that blocks divide them."""
+        return elements // self.block * self.block_bytes
+
+
+CACHE_TYPES = {
+    kind.name: kind
+    for kind in (
+        CacheType("f32", 1, 4),
+        CacheType("f16", 1, 2),
+        CacheType("bf16", 1, 2),
+        CacheType("q8_0", 32, 34),
+        CacheType("q5_1", 32, 24),
+        CacheType("q5_0", 32, 22),
+        CacheType("q4_1", 32, 20),
+        CacheType("q4_0", 32, 18),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One way to run a decoder in llama.cpp.
+
+    `context` is in tokens and shared by all `slots`: as one pool if `unified`, else in equal
+    parts. `micro_batch` is the number of tokens in one forward pass of prefill. Raises UsageError
+    for a setting that llama.cpp would refuse.
+    """
+
+    context: int
+    kv_type_k: str = "f16"
+    kv_type_v: str = "f16"
+    slots: int = 1
+    unified: bool = True
+    micro_batch: int = 512
+    flash_attention: bool = True
+    program: Program = "llama-cli"
+
+    def __post_init__(self) -> None:
+        for name in ("context", "slots", "micro_batch"):
+            value = getattr(self, name)
+            if value < 1:
+                raise UsageError(f"{name} is {value}", f"{name} must be at least 1")
+        for kind in (self.kv_type_k, self.kv_type_v):
+            if kind not in CACHE_TYPES:
+                raise unknown("KV cache type", kind, CACHE_TYPES)
+        if self.v.quantized and not self.flash_attention:
+            raise UsageError(
+                f"a {self.kv_type_v} V cache needs flash attention, which is off",
+                "turn flash attention on, or store V as f16",
+            )
+
+    @property
+    def k(self) -> CacheType:
+        return CACHE_TYPES[self.kv_type_k]
+
+    @property
+    def v(self) -> CacheType:
+        return CACHE_TYPES[self.kv_type_v]
+
+    @property
+    def streams(self) -> int:
+        """Number of separate caches."""
+        return 1 if self.unified else self.slots
+
+    @property
+    def cells(self) -> int:
+        """Tokens one cache has room for: the context, or a slot's share of it, rounded up."""
+        return padded(padded(self.context) // self.streams)
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens of the largest forward pass."""
+        return min(self.micro_batch, self.context)
+
+    @property
+    def output_rows(self) -> int:
+        """Rows of logits in the largest pass: a server asks for one per slot, a CLI for all."""
+        if self.program == "llama-server":
+            return min(self.slots, self.batch_tokens)
+        return self.batch_tokens
+
+
+def padded(tokens: int) -> int:
+    """`tokens` rounded up to whole context steps."""
+    return -(-tokens // CONTEXT_STEP) * CONTEXT_STEP

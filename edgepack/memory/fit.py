@@ -1,0 +1,168 @@
+"""`Fit`: does this decoder, under this scheme, run on this hardware, how long and how fast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from edgepack.errors import DoesNotFit, Missing
+from edgepack.memory.deployment import CONTEXT_STEP, Deployment
+from edgepack.memory.law import Footprint, footprint, footprint_of
+from edgepack.memory.speed import DecodeSpeed, decode_speed
+from edgepack.models.decoder import Decoder
+from edgepack.units import MIB, format_bytes
+
+if TYPE_CHECKING:
+    from edgepack.hardware import Hardware
+    from edgepack.quant.schemes import Scheme
+
+RESERVE_SHARE = 0.05
+RESERVE_FLOOR = 64 * MIB
+CEILING = "Q8_0"
+"""The most faithful scheme chosen unasked: more bits than this buy no measurable fidelity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """One scheme on one device: bytes needed against the `budget` a model may occupy.
+
+    `longest_context` is the largest number of tokens, up to the trained context, whose footprint
+    is within the budget; 0 if none is. `decode` is None where the bandwidth is unknown.
+    """
+
+    scheme: str
+    context: int
+    footprint: Footprint
+    budget: int
+    longest_context: int
+    decode: DecodeSpeed | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def headroom(self) -> int:
+        """Bytes left over; negative if it does not fit."""
+        return self.budget - self.footprint.total
+
+    @property
+    def fits(self) -> bool:
+        return self.headroom >= 0
+
+    @property
+    def comfortable(self) -> bool:
+        """Fits, and leaves `reserve` of the budget free."""
+        return self.headroom >= reserve(self.budget)
+
+
+def reserve(budget: int) -> int:
+    """Bytes of a budget kept free: 5%, at least 64 MiB.
+
+    It covers the error of the memory law (1%, or 16 MiB) and what other programs take between
+    planning and loading.
+    """
+    return max(RESERVE_FLOOR, int(budget * RESERVE_SHARE))
+
+
+def fit(decoder: Decoder, scheme: Scheme, hardware: Hardware, deployment: Deployment) -> Fit:
+    """Weigh one scheme. Raises Missing if the device's memory is unknown, UsageError for a cache
+    type that does not suit the decoder's heads."""
+    budget, bandwidth = _budget(hardware), hardware.model_bandwidth()
+    need = footprint(decoder, scheme, deployment)
+    return Fit(
+        scheme=scheme.name,
+        context=deployment.context,
+        footprint=need,
+        budget=budget,
+        longest_context=longest_context(decoder, need.weights, deployment, budget),
+        decode=decode_speed(decoder, scheme, deployment, bandwidth),
+        notes=_notes(decoder, hardware, deployment),
+    )
+
+
+def fit_all(
+    decoder: Decoder, hardware: Hardware, deployment: Deployment, schemes: Iterable[Scheme]
+) -> tuple[Fit, ...]:
+    """A Fit per scheme, in the order given. Raises as `fit` does."""
+    return tuple(fit(decoder, scheme, hardware, deployment) for scheme in schemes)
+
+
+def longest_context(decoder: Decoder, weights: int, deployment: Deployment, budget: int) -> int:
+    """Tokens of the longest context within `budget` bytes, up to the trained one; 0 if none.
+
+    Whole context steps, as llama.cpp allocates them. Bisection: the law never falls with context.
+    """
+
+    def within(context: int) -> bool:
+        plan = replace(deployment, context=context)
+        return footprint_of(decoder, weights, plan).total <= budget
+
+    if within(decoder.context_length):
+        return decoder.context_length
+    fitting, failing = 0, -(-decoder.context_length // CONTEXT_STEP)
+    while failing - fitting > 1:
+        middle = (fitting + failing) // 2
+        if within(middle * CONTEXT_STEP):
+            fitting = middle
+        else:
+            failing = middle
+    return fitting * CONTEXT_STEP
+
+
+def choose(fits: Sequence[Fit]) -> Fit:
+    """The most faithful comfortable scheme, up to Q8_0. `fits` go from most to least faithful.
+
+    Raises DoesNotFit, with what would fit.
+    """
+    names = [candidate.scheme for candidate in fits]
+    candidates = fits[names.index(CEILING) :] if CEILING in names else fits
+    for candidate in candidates:
+        if candidate.comfortable:
+            return candidate
+    raise _does_not_fit(candidates)
+
+
+def _does_not_fit(candidates: Sequence[Fit]) -> DoesNotFit:
+    smallest = min(candidates, key=lambda candidate: candidate.footprint.total)
+    message = (
+        f"the smallest scheme, {smallest.scheme}, needs {format_bytes(smallest.footprint.total)} "
+        f"at a context of {smallest.context}; the device offers {format_bytes(smallest.budget)}"
+    )
+    tight = next((candidate for candidate in candidates if candidate.fits), None)
+    if tight:
+        kept = format_bytes(reserve(tight.budget))
+        return DoesNotFit(
+            f"{message}, of which {kept} are kept free",
+            f"--scheme {tight.scheme} fits with {format_bytes(tight.headroom)} to spare",
+        )
+    if smallest.longest_context:
+        return DoesNotFit(
+            message, f"--scheme {smallest.scheme} fits with --ctx {smallest.longest_context}"
+        )
+    return DoesNotFit(
+        message,
+        f"even a context of {CONTEXT_STEP} does not fit: "
+        "take a smaller model or a device with more memory",
+    )
+
+
+def _budget(hardware: Hardware) -> int:
+    memory = hardware.model_memory().value
+    if memory is None:
+        raise Missing(
+            f"the memory of {hardware.name} is unknown", "state it, for example: --memory 16G"
+        )
+    return memory
+
+
+def _notes(decoder: Decoder, hardware: Hardware, deployment: Deployment) -> tuple[str, ...]:
+    notes = []
+    if deployment.context > decoder.context_length:
+        notes.append(
+            f"a context of {deployment.context} is beyond the {decoder.context_length} tokens "
+            "the model was trained on"
+        )
+    if hardware.model_memory().origin == "unknown":
+        notes.append("the memory a model may take is an assumption; --memory states it")
+    if hardware.model_bandwidth().value is None:
+        notes.append("memory bandwidth is unknown, so speed is not estimated")
+    return tuple(notes)

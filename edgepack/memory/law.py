@@ -1,0 +1,177 @@
+"""The memory law: what llama.cpp allocates for a decoder, in bytes, before anything is loaded.
+
+Every figure is a function of the Decoder and the Deployment alone. tests/memory holds the law
+against llama.cpp's own planner (fixtures/golden/memory.json).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgepack.errors import UsageError
+from edgepack.memory.deployment import CACHE_TYPES, Deployment, padded
+from edgepack.models.decoder import Decoder
+from edgepack.units import MIB
+
+if TYPE_CHECKING:
+    from edgepack.quant.schemes import Scheme
+
+FLOAT = 4
+"""Bytes of a float32, the type of every activation."""
+
+RESIDUAL_ROWS = 6
+"""Activations of the model's width alive at the widest point of the graph.
+
+llama.cpp's greedy allocator needs five or six, depending on which hole a tensor falls into; six
+errs on the safe side, by at most 4 * micro_batch * width bytes.
+"""
+
+PROCESS_BYTES = 28 * MIB
+"""Resident memory of a llama.cpp process beyond its buffers: code, stacks, work space.
+
+Measured as peak resident memory less weights, KV cache, compute and output buffers: 27.7 MiB for
+xllamacpp 2026.10.11549 on Linux x86-64, prefill of 512 tokens with all logits. With the tokenizer
+below, footprints of 44 to 840 MiB then come out 1% to 4% above what was measured.
+"""
+
+VOCABULARY_ENTRY_BYTES = 600
+"""Resident bytes of one token with its merge: 584 measured at 50,000 tokens, 578 at 152,000."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheGroup:
+    """Layers that keep the same cache: elements of K and V that one token adds to each of them.
+
+    `window` is the number of latest tokens such a layer looks at, None for all of them.
+    """
+
+    layers: int
+    k_elements: int
+    v_elements: int
+    window: int | None = None
+
+    def cells(self, deployment: Deployment) -> int:
+        """Tokens one cache of this group has room for."""
+        if self.window is None:
+            return deployment.cells
+        sequences = deployment.slots if deployment.unified else 1
+        return padded(min(deployment.cells, self.window * sequences + deployment.batch_tokens))
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """Bytes a runtime holds for one decoder, scheme and deployment."""
+
+    weights: int
+    kv: int
+    state: int
+    compute: int
+    output: int
+    overhead: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.kv + self.state + self.compute + self.output + self.overhead
+
+
+def cache_law(decoder: Decoder) -> tuple[CacheGroup, ...]:
+    """The KV cache as a law a host can evaluate for a context of its own."""
+    widths = Counter(layer.attention.kv_width for layer in decoder.layers)
+    return tuple(CacheGroup(layers, width, width) for width, layers in widths.items())
+
+
+def kv_cache_bytes(decoder: Decoder, deployment: Deployment) -> int:
+    """Bytes of the KV cache: layers x streams x cells x (one row of K + one row of V).
+
+    Raises UsageError if a cache type's block does not divide the head.
+    """
+    _check_heads(decoder, deployment)
+    return sum(
+        group.layers
+        * deployment.streams
+        * group.cells(deployment)
+        * (deployment.k.row_bytes(group.k_elements) + deployment.v.row_bytes(group.v_elements))
+        for group in cache_law(decoder)
+    )
+
+
+def compute_bytes(decoder: Decoder, deployment: Deployment) -> int:
+    """Bytes of the activations of one forward pass on the CPU.
+
+    The attention mask and the residual stream live throughout; beside them stands the widest of
+    three stages: attention, feed-forward, logits. Without flash attention the scores of all heads
+    are stored, the mask is float32 instead of float16, and this pass's K and V stay throughout.
+    Fitted to llama.cpp's planner, from which it differs by -0.1 MiB to two rows of the residual
+    stream. Where a mask is larger than the logits the planner reuses its space; that is left out,
+    so that a longer context never needs less.
+    """
+    tokens, cells = deployment.batch_tokens, deployment.cells
+    row = FLOAT * tokens
+    attentions = {layer.attention for layer in decoder.layers}
+    queries = 2 * row * max(attention.q_width for attention in attentions)
+    keys_values = 2 * row * max(attention.kv_width for attention in attentions)
+    if deployment.flash_attention:
+        resident = 2 * tokens * cells
+        attention_stage = queries + keys_values
+    else:
+        resident = row * cells + keys_values
+        scores = row * cells * max(attention.heads for attention in attentions)
+        attention_stage = queries + scores
+    residuals = RESIDUAL_ROWS * row * decoder.width
+    feed_forward = 3 * row * max(layer.feed_forward.width for layer in decoder.layers)
+    logits = FLOAT * deployment.output_rows * decoder.vocabulary
+    return resident + residuals + max(attention_stage, feed_forward, logits)
+
+
+def output_bytes(decoder: Decoder, deployment: Deployment) -> int:
+    """Bytes of the logits handed to the caller: one float32 row per slot."""
+    return FLOAT * decoder.vocabulary * deployment.slots
+
+
+def overhead_bytes(decoder: Decoder) -> int:
+    """Bytes of the process itself and its tokenizer; see the constants for the measurements."""
+    return PROCESS_BYTES + VOCABULARY_ENTRY_BYTES * decoder.vocabulary
+
+
+def weight_bytes(decoder: Decoder, scheme: Scheme) -> int:
+    """Bytes of all stored tensors under `scheme`.
+
+    A CPU that repacks 4-bit weights maps the file and keeps a copy; the mapped pages it no longer
+    reads can be evicted, so the need stays one copy.
+    """
+    return sum(
+        assignment.encoding.tensor_bytes(assignment.weight.shape)
+        for assignment in scheme.assign(decoder)
+    )
+
+
+def footprint(decoder: Decoder, scheme: Scheme, deployment: Deployment) -> Footprint:
+    """Everything a llama.cpp process holds. Raises UsageError as kv_cache_bytes does."""
+    return footprint_of(decoder, weight_bytes(decoder, scheme), deployment)
+
+
+def footprint_of(decoder: Decoder, weights: int, deployment: Deployment) -> Footprint:
+    """As `footprint`, for weights whose bytes are known."""
+    return Footprint(
+        weights=weights,
+        kv=kv_cache_bytes(decoder, deployment),
+        state=0,
+        compute=compute_bytes(decoder, deployment),
+        output=output_bytes(decoder, deployment),
+        overhead=overhead_bytes(decoder),
+    )
+
+
+def _check_heads(decoder: Decoder, deployment: Deployment) -> None:
+    """UsageError if a block of K or V would straddle two heads; llama.cpp refuses to load it."""
+    for head_dim in {layer.attention.head_dim for layer in decoder.layers}:
+        for kind in (deployment.k, deployment.v):
+            if head_dim % kind.block:
+                usable = (t.name for t in CACHE_TYPES.values() if head_dim % t.block == 0)
+                raise UsageError(
+                    f"KV cache type {kind.name} packs {kind.block} elements, "
+                    f"which does not divide the head dimension {head_dim}",
+                    f"use one of {', '.join(usable)}",
+                )

@@ -1,0 +1,1 @@
+"""The tools: encodings, their kernels, and schemes (which tensor gets which encoding)."""

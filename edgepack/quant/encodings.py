@@ -1,0 +1,110 @@
+"""`Encoding`: one way to store weights in blocks, with the bytes llama.cpp's reference writes.
+
+Sizes are known without compiling anything; `encode` and `decode` import the kernel of that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from math import prod
+from types import MappingProxyType
+from typing import Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepack.errors import DamagedInput, Unsupported, unknown
+
+
+class Kernel(Protocol):
+    """What a module of edgepack.quant.kernels offers; blocks are rows, all arrays C-contiguous."""
+
+    def encode(self, blocks: NDArray[np.float32], out: NDArray[np.uint8]) -> None: ...
+
+    def decode(self, blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """One block type: `block` elements of a row are stored in `block_bytes` bytes."""
+
+    name: str
+    block: int
+    block_bytes: int
+
+    @property
+    def bits_per_weight(self) -> float:
+        return 8 * self.block_bytes / self.block
+
+    def row_bytes(self, columns: int) -> int:
+        """Bytes of one row. Raises Unsupported if `columns` is not a whole number of blocks."""
+        if columns % self.block:
+            raise Unsupported(
+                f"{self.name} stores blocks of {self.block} weights, and a row has {columns}",
+                "use an encoding with smaller blocks, such as Q8_0, or F16",
+            )
+        return columns // self.block * self.block_bytes
+
+    def tensor_bytes(self, shape: tuple[int, ...]) -> int:
+        """Bytes of a tensor [..., columns]. Raises Unsupported as `row_bytes` does."""
+        return prod(shape[:-1]) * self.row_bytes(shape[-1])
+
+    def encode(self, rows: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """float32[n, columns] -> uint8[n, row_bytes]. Raises Unsupported as `row_bytes` does."""
+        count, columns = rows.shape
+        out = np.empty((count, self.row_bytes(columns)), np.uint8)
+        blocks = np.ascontiguousarray(rows, np.float32).reshape(-1, self.block)
+        self._kernel().encode(blocks, out.reshape(-1, self.block_bytes))
+        return out
+
+    def decode(self, data: NDArray[np.uint8], columns: int) -> NDArray[np.float32]:
+        """uint8[n, row_bytes] -> float32[n, columns].
+
+        Raises Unsupported as `row_bytes` does, DamagedInput if the rows are of another length.
+        """
+        count, found = data.shape
+        required = self.row_bytes(columns)
+        if found != required:
+            raise DamagedInput(
+                f"a row of {columns} weights in {self.name} has {found} bytes, not {required}",
+                "the tensor's shape and its data disagree: fetch or write the file again",
+            )
+        out = np.empty((count, columns), np.float32)
+        blocks = np.ascontiguousarray(data).reshape(-1, self.block_bytes)
+        self._kernel().decode(blocks, out.reshape(-1, self.block))
+        return out
+
+    def _kernel(self) -> Kernel:
+        return cast(Kernel, import_module(f"edgepack.quant.kernels.{self.name.lower()}"))
+
+
+ENCODINGS: Mapping[str, Encoding] = MappingProxyType(
+    {
+        name: Encoding(name, block, block_bytes)
+        for name, block, block_bytes in (
+            ("F32", 1, 4),
+            ("F16", 1, 2),
+            ("BF16", 1, 2),
+            ("Q8_0", 32, 34),
+            ("Q5_1", 32, 24),
+            ("Q5_0", 32, 22),
+            ("Q4_1", 32, 20),
+            ("Q4_0", 32, 18),
+            ("Q6_K", 256, 210),
+            ("Q5_K", 256, 176),
+            ("Q4_K", 256, 144),
+            ("Q3_K", 256, 110),
+            ("Q2_K", 256, 84),
+        )
+    }
+)
+
+
+def encoding(name: str) -> Encoding:
+    """The encoding called `name`, in any case. Raises UsageError with the nearest known name."""
+    found = ENCODINGS.get(name.upper())
+    if found is None:
+        raise unknown("encoding", name, ENCODINGS)
+    return found

@@ -1,0 +1,90 @@
+"""How every kernel is compiled: C's arithmetic, no GIL, once per machine.
+
+The reference encoders are C: float32 throughout, division by zero gives infinity, no operation is
+reordered and no multiply is fused with an add. Each kernel has one signature, so that importing
+its module compiles it, or loads it from the cache.
+
+The cache lies in the user's cache folder under a digest of all kernel sources. Beside the code,
+numba's own choice, it would outlive an upgrade that changes a function which another file calls.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TypeVar, cast
+
+import numba
+from numba import types
+
+Kernel = TypeVar("Kernel", bound=Callable[..., object])
+
+_OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}
+_CONFIG_LOCK = threading.Lock()
+
+
+def encoder(function: Kernel) -> Kernel:
+    """Compile `encode(blocks: float32[n, block], out: uint8[n, block_bytes]) -> None`."""
+    return _compile(function, _array(types.float32, readonly=True), _array(types.uint8))
+
+
+def decoder(function: Kernel) -> Kernel:
+    """Compile `decode(blocks: uint8[n, block_bytes], out: float32[n, block]) -> None`."""
+    return _compile(function, _array(types.uint8, readonly=True), _array(types.float32))
+
+
+def inner(function: Kernel) -> Kernel:
+    """Mark a function that kernels call: compiled into each of them, never on its own."""
+    return cast(Kernel, numba.njit(**_OPTIONS)(function))
+
+
+def _array(element: object, readonly: bool = False) -> object:
+    return types.Array(element, 2, "C", readonly=readonly)
+
+
+def _compile(function: Kernel, *arguments: object) -> Kernel:
+    folder = _cache_folder()
+    with _numba_cache_dir(folder):
+        compiled = numba.njit(types.void(*arguments), cache=folder is not None, **_OPTIONS)
+        return cast(Kernel, compiled(function))
+
+
+@contextmanager
+def _numba_cache_dir(folder: Path | None) -> Iterator[None]:
+    """numba's setting is process-wide; other users of numba keep theirs."""
+    with _CONFIG_LOCK:
+        before = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = str(folder or before)
+        try:
+            yield
+        finally:
+            numba.config.CACHE_DIR = before
+
+
+@cache
+def _cache_folder() -> Path | None:
+    """A writable folder that only these kernel sources use, or None: then nothing is cached."""
+    digest = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(source.read_bytes())
+    try:
+        folder = _cache_root() / digest.hexdigest()[:16]
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except (OSError, RuntimeError):  # read-only, or no home at all
+        return None
+    return folder
+
+
+def _cache_root() -> Path:
+    """NUMBA_CACHE_DIR where the user set it, else the user's cache folder."""
+    if numba.config.CACHE_DIR:
+        return Path(numba.config.CACHE_DIR)
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home, "edgepack", "numba")

@@ -1,0 +1,42 @@
+"""Q4_0: 32 weights as a float16 scale and 4-bit levels.
+
+Layout: d[2] nibbles[16]; weight = d * (q - 8).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepack.quant.kernels.compiler import decoder, encoder
+from edgepack.quant.kernels.plain import farthest, get_nibbles, put_nibbles
+from edgepack.quant.kernels.scalars import get_half, put_half, reciprocal, truncated
+
+_MIDDLE = np.float32(8)
+_ROUNDING = np.float32(8.5)
+
+
+@encoder
+def encode(blocks: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
+    """blocks float32[n, 32] -> out uint8[n, 18]."""
+    levels = np.empty(32, np.uint8)
+    for b in range(blocks.shape[0]):
+        x, y = blocks[b], out[b]
+        scale = farthest(x) / -_MIDDLE
+        inverse = reciprocal(scale)
+        put_half(y, 0, scale)
+        for j in range(32):
+            levels[j] = min(15, int(truncated(x[j] * inverse + _ROUNDING)))
+        put_nibbles(levels, y[2:18])
+
+
+@decoder
+def decode(blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
+    """blocks uint8[n, 18] -> out float32[n, 32]."""
+    levels = np.empty(32, np.uint8)
+    for b in range(blocks.shape[0]):
+        y = blocks[b]
+        scale = get_half(y, 0)
+        get_nibbles(y[2:18], levels)
+        for j in range(32):
+            out[b, j] = (np.float32(levels[j]) - _MIDDLE) * scale

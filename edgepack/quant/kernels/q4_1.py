@@ -1,0 +1,45 @@
+"""Q4_1: 32 weights as a float16 scale and minimum, and 4-bit levels.
+
+Layout: d[2] m[2] nibbles[16]; weight = d * q + m.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepack.quant.kernels.compiler import decoder, encoder
+from edgepack.quant.kernels.plain import extremes, get_nibbles, put_nibbles
+from edgepack.quant.kernels.scalars import get_half, put_half, reciprocal, truncated
+
+_TOP = np.float32(15)
+_ROUNDING = np.float32(0.5)
+
+
+@encoder
+def encode(blocks: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
+    """blocks float32[n, 32] -> out uint8[n, 20]."""
+    levels = np.empty(32, np.uint8)
+    for b in range(blocks.shape[0]):
+        x, y = blocks[b], out[b]
+        low, high = extremes(x)
+        scale = (high - low) / _TOP
+        inverse = reciprocal(scale)
+        put_half(y, 0, scale)
+        put_half(y, 2, low)
+        for j in range(32):
+            levels[j] = min(15, int(truncated((x[j] - low) * inverse + _ROUNDING)))
+        put_nibbles(levels, y[4:20])
+
+
+@decoder
+def decode(blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
+    """blocks uint8[n, 20] -> out float32[n, 32]."""
+    levels = np.empty(32, np.uint8)
+    for b in range(blocks.shape[0]):
+        y = blocks[b]
+        scale = get_half(y, 0)
+        low = get_half(y, 2)
+        get_nibbles(y[4:20], levels)
+        for j in range(32):
+            out[b, j] = np.float32(levels[j]) * scale + low

@@ -1,0 +1,46 @@
+"""Q4_K: 256 weights as 4-bit levels in 8 sub-blocks with 6-bit scales and offsets.
+
+Layout: d[2] dmin[2] scales[12] nibbles[128].
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepack.quant.kernels import affine
+from edgepack.quant.kernels.compiler import decoder, encoder
+
+_TOP = np.int32(15)
+_START = np.float32(-1.0)
+_TRIALS = 21
+
+
+@encoder
+def encode(blocks: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
+    """blocks float32[n, 256] -> out uint8[n, 144]."""
+    levels = np.empty(256, np.int8)
+    scratch = (
+        np.empty(8, np.float32),
+        np.empty(8, np.float32),
+        np.empty(32, np.float32),
+        np.empty(32, np.int8),
+    )
+    for b in range(blocks.shape[0]):
+        x, y = blocks[b], out[b]
+        scales, offsets = affine.fit_sub_blocks(x, levels, scratch, _TOP, _START, _TRIALS)
+        affine.put_scales(scales, offsets, y)
+        affine.assign_levels(x, y, _TOP, levels)
+        affine.put_nibbles(levels, y[16:144])
+
+
+@decoder
+def decode(blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
+    """blocks uint8[n, 144] -> out float32[n, 256]."""
+    for b in range(blocks.shape[0]):
+        y, x = blocks[b], out[b]
+        for s in range(8):
+            scale, offset = affine.get_scales(y, s)
+            for i in range(32):
+                level = affine.get_nibble(y[16:144], s, i)
+                x[32 * s + i] = scale * np.float32(level) - offset

@@ -1,0 +1,53 @@
+"""Q5_1: 32 weights as a float16 scale and minimum, and 5-bit levels.
+
+Layout: d[2] m[2] fifth_bits[4] nibbles[16]; weight = d * q + m.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgepack.quant.kernels.compiler import decoder, encoder
+from edgepack.quant.kernels.plain import (
+    add_fifth_bits,
+    extremes,
+    get_nibbles,
+    put_fifth_bits,
+    put_nibbles,
+)
+from edgepack.quant.kernels.scalars import get_half, put_half, reciprocal, truncated
+
+_TOP = np.float32(31)
+_ROUNDING = np.float32(0.5)
+
+
+@encoder
+def encode(blocks: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
+    """blocks float32[n, 32] -> out uint8[n, 24]."""
+    levels = np.empty(32, np.uint8)
+    for b in range(blocks.shape[0]):
+        x, y = blocks[b], out[b]
+        low, high = extremes(x)
+        scale = (high - low) / _TOP
+        inverse = reciprocal(scale)
+        put_half(y, 0, scale)
+        put_half(y, 2, low)
+        for j in range(32):
+            levels[j] = min(31, int(truncated((x[j] - low) * inverse + _ROUNDING)))
+        put_fifth_bits(levels, y[4:8])
+        put_nibbles(levels, y[8:24])
+
+
+@decoder
+def decode(blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
+    """blocks uint8[n, 24] -> out float32[n, 32]."""
+    levels = np.empty(32, np.uint8)
+    for b in range(blocks.shape[0]):
+        y = blocks[b]
+        scale = get_half(y, 0)
+        low = get_half(y, 2)
+        get_nibbles(y[8:24], levels)
+        add_fifth_bits(y[4:8], levels)
+        for j in range(32):
+            out[b, j] = np.float32(levels[j]) * scale + low

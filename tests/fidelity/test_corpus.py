@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgepack.errors import DamagedInput, Missing
+from edgepack.fidelity import read_corpus
+
+
+class Bytes:
+    """One token a byte; a chat is its contents, one after another, a bar before each reply."""
+
+    control_ids: frozenset[int] = frozenset({0})
+
+    def encode(self, text):
+        return list(text.encode())
+
+    def render(self, messages):
+        return "".join(("|" if m["role"] == "assistant" else "") + m["content"] for m in messages)
+
+    def id_of(self, text):
+        return None
+
+    def text_of(self, token_id):
+        return chr(token_id)
+
+
+def corpus(folder: Path, *lines: str) -> Path:
+    path = folder / "corpus.jsonl"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def test_text_and_messages(tmp_path):
+    chat = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "ab", "x": 1}]
+    lines = (json.dumps({"text": "hé\u2028"}), "", json.dumps({"messages": chat, "answer": "ab"}))
+    text, talk = read_corpus(corpus(tmp_path, *lines), Bytes())
+    assert text.name == "corpus.jsonl:1"
+    assert text.ids == tuple("hé\u2028".encode())
+    assert set(text.spans) == {"text"}
+    assert talk.name == "corpus.jsonl:3"
+    assert talk.ids == tuple(b"q|ab")
+    assert talk.spans == ("prompt", "prompt", "answer", "answer")
+
+
+def test_line_separators_inside_a_string_do_not_split_it(tmp_path):
+    path = corpus(tmp_path, json.dumps({"text": "a\u2028b"}, ensure_ascii=False))
+    assert read_corpus(path, Bytes())[0].ids == tuple("a\u2028b".encode())
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "neither messages nor text"),
+        ('{"text": 3}', "neither messages nor text"),
+        ('{"messages": []}', "neither messages nor text"),
+        ('{"messages": [{"role": "user"}]}', "neither messages nor text"),
+        ('{"messages": [{"role": "user", "content": null}]}', "neither messages nor text"),
+        ('{"text": "a"}', "1 tokens predict"),
+        ('{"text": ""}', "0 tokens predict"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path, line, found):
+    path = corpus(tmp_path, '{"text": "fine"}', line)
+    with pytest.raises(DamagedInput, match=r"corpus\.jsonl, line 2") as error:
+        read_corpus(path, Bytes())
+    assert found in str(error.value)
+
+
+def test_an_empty_file_and_no_file(tmp_path):
+    with pytest.raises(DamagedInput, match="no documents"):
+        read_corpus(corpus(tmp_path, "", " "), Bytes())
+    with pytest.raises(Missing, match="does not exist"):
+        read_corpus(tmp_path / "absent.jsonl", Bytes())
+
+
+def test_a_file_that_is_not_text(tmp_path):
+    path = tmp_path / "corpus.jsonl"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DamagedInput, match="cannot be read"):
+        read_corpus(path, Bytes())

@@ -1,0 +1,156 @@
+"""The verdict at and around every limit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import inf, nan
+
+import pytest
+
+from edgepack.errors import UsageError
+from edgepack.fidelity.bootstrap import Interval
+from edgepack.fidelity.gates import PROFILES, judge, profile
+from edgepack.fidelity.metrics import Metrics
+
+BALANCED = profile("balanced")
+
+
+def at(value: float, reach: float = 0.0) -> Interval:
+    return Interval(value, value - reach, value + reach)
+
+
+def perfect(scope="all", tokens=40_000, documents=100) -> Metrics:
+    """A sample with no distance at all."""
+    none = at(0.0)
+    return Metrics(
+        scope=scope,
+        documents=documents,
+        tokens=tokens,
+        kl_mean=none,
+        kl_p99=none,
+        kl_p999=none,
+        top1=at(1.0),
+        hard_flips=none,
+        ln_ppl_ratio=none,
+        kl_p50=0.0,
+        kl_p90=0.0,
+        kl_max=0.0,
+        reverse_kl_mean=0.0,
+        alpha=1.0,
+        hard_flip_count=0,
+    )
+
+
+def test_the_profiles_are_those_documented():
+    table = {(p.name, p.kl_mean, p.kl_p99, p.kl_p999, p.top1, p.hard_flips) for p in PROFILES}
+    assert table == {
+        ("convert", 1e-4, 0.005, 0.02, 0.995, 0),
+        ("near-lossless", 0.005, 0.03, 0.10, 0.965, 0.0001),
+        ("balanced", 0.05, 0.50, 2.0, 0.91, 0.005),
+        ("aggressive", 0.15, 1.5, 4.0, 0.85, 0.02),
+    }
+
+
+def test_an_unknown_profile_is_refused_with_the_nearest():
+    with pytest.raises(UsageError) as error:
+        profile("balancd")
+    assert "balanced" in error.value.hint
+
+
+def test_no_distance_passes_every_profile():
+    for limits in PROFILES:
+        found = judge(perfect(), [perfect("think")], limits)
+        assert (found.verdict, found.reasons, found.notes) == ("pass", (), ())
+        assert found.powered
+
+
+@pytest.mark.parametrize(
+    ("figure", "limit", "worse"),
+    [
+        ("kl_mean", 0.05, 1),
+        ("kl_p99", 0.5, 1),
+        ("kl_p999", 2.0, 1),
+        ("top1", 0.91, -1),
+        ("hard_flips", 0.005, 1),
+    ],
+)
+def test_each_limit(figure, limit, worse):
+    def verdict(value: float) -> str:
+        damaged = replace(perfect(), **{figure: at(value, 0.001)}, hard_flip_count=1)
+        return judge(damaged, [], BALANCED).verdict
+
+    assert verdict(limit - worse * 0.0011) == "pass"
+    assert verdict(limit - worse * 0.0009) == "inconclusive"
+    assert verdict(limit + worse * 0.0009) == "inconclusive"
+    assert verdict(limit + worse * 0.0011) == "fail"
+
+
+def test_a_span_fails_the_whole_and_is_named():
+    think = replace(perfect("think"), kl_mean=at(0.06))
+    found = judge(perfect(), [perfect("answer"), think], BALANCED)
+    assert found.verdict == "fail"
+    (reason,) = found.reasons
+    assert reason.startswith("think: mean KLD 0.06")
+    assert "limit 0.05" in reason
+
+
+@pytest.mark.parametrize("scope", ["tool_call", "control"])
+def test_strict_spans_have_half_the_mean_and_no_hard_flip(scope):
+    def verdict(**figures) -> str:
+        return judge(perfect(), [replace(perfect(scope), **figures)], BALANCED).verdict
+
+    assert verdict(kl_mean=at(0.0249)) == "pass"
+    assert verdict(kl_mean=at(0.0251)) == "fail"
+    # One flip among many tokens: bounds that reach down to zero do not excuse it.
+    assert verdict(hard_flips=Interval(1e-5, 0.0, 3e-5), hard_flip_count=1) == "fail"
+
+
+def test_a_failure_outweighs_an_open_question():
+    undecided = replace(perfect("answer"), kl_mean=at(0.05, 0.01))
+    failed = replace(perfect("think"), kl_mean=at(0.06))
+    assert judge(perfect(), [undecided], BALANCED).verdict == "inconclusive"
+    assert judge(perfect(), [undecided, failed], BALANCED).verdict == "fail"
+
+
+def test_a_short_span_is_gated_only_where_its_bounds_decide():
+    short = perfect("answer", tokens=900)
+    undecided = replace(short, kl_p999=Interval(0.3, 0.1, inf))
+    found = judge(perfect(), [undecided], BALANCED)
+    assert (found.verdict, found.reasons) == ("pass", ())
+    assert found.notes[0].startswith("not gated, 900 tokens: answer: p99.9 KLD")
+    assert judge(perfect(), [replace(short, kl_p999=at(2.1))], BALANCED).verdict == "fail"
+    assert judge(perfect(), [replace(undecided, tokens=4000)], BALANCED).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("documents", "tokens", "powered"),
+    [(64, 32_000, True), (63, 32_000, False), (64, 31_999, False)],
+)
+def test_a_small_sample_is_called_unpowered_and_still_judged(documents, tokens, powered):
+    found = judge(perfect(tokens=tokens, documents=documents), [], BALANCED)
+    assert found.verdict == "pass"
+    assert found.powered == powered
+    assert any("unpowered" in note for note in found.notes) != powered
+
+
+def test_logits_that_are_not_finite_fail():
+    found = judge(perfect(), [], BALANCED, non_finite=3)
+    assert found.verdict == "fail"
+    assert found.reasons == ("logits are not finite at 3 tokens",)
+
+
+@pytest.mark.parametrize(
+    "figures", [{"kl_mean": at(1.01, 1)}, {"top1": at(0.49, 0.4)}, {"kl_mean": at(nan)}]
+)
+def test_models_that_have_nothing_in_common_are_an_invalid_measurement(figures):
+    found = judge(replace(perfect(), **figures), [], profile("aggressive"))
+    assert found.verdict == "fail"
+    assert "invalid measurement" in found.reasons[0]
+
+
+def test_a_measured_floor_lifts_the_mean_of_convert_alone():
+    damaged = replace(perfect(), kl_mean=at(2.9e-4))
+    assert judge(damaged, [], profile("convert")).verdict == "fail"
+    assert judge(damaged, [], profile("convert"), floor=1e-4).verdict == "pass"
+    damaged = replace(perfect(), kl_mean=at(0.06))
+    assert judge(damaged, [], BALANCED, floor=0.1).verdict == "fail"

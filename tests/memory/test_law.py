@@ -1,0 +1,82 @@
+import pytest
+
+from edgepack.errors import UsageError
+from edgepack.memory import (
+    CacheGroup,
+    Deployment,
+    Footprint,
+    cache_law,
+    footprint,
+    kv_cache_bytes,
+    weight_bytes,
+)
+from edgepack.quant.schemes import scheme
+from edgepack.units import GB, MIB
+
+
+def test_the_law_groups_equal_layers(decoders):
+    assert cache_law(decoders["Llama-3.1-8B"]) == (CacheGroup(32, 1024, 1024),)
+
+
+@pytest.mark.parametrize(
+    ("model", "mib"), [("Llama-3.1-8B", 4096), ("Qwen3-0.6B", 3584), ("Qwen2.5-7B", 1792)]
+)
+def test_published_caches_at_32k(decoders, model, mib):
+    assert kv_cache_bytes(decoders[model], Deployment(32768)) == mib * MIB
+
+
+def test_cache_by_hand(decoder_of):
+    """2 layers, 2 heads of 64: 128 elements; K 128/32*34 = 136 bytes, V 128/32*18 = 72."""
+    deployment = Deployment(300, "q8_0", "q4_0")
+    assert kv_cache_bytes(decoder_of(), deployment) == 2 * 512 * (136 + 72)
+
+
+def test_separate_slots_are_rounded_up_each(decoder_of):
+    split = Deployment(4000, slots=3, unified=False)
+    assert kv_cache_bytes(decoder_of(), split) == 2 * 3 * 1536 * 2 * 256
+
+
+def test_a_window_bounds_the_cells():
+    """Window x sequences that share the cache + one micro-batch, rounded up, never the context."""
+    local = CacheGroup(1, 8, 8, window=1000)
+    assert local.cells(Deployment(32768)) == 1536
+    assert local.cells(Deployment(32768, slots=4)) == 4608
+    assert local.cells(Deployment(32768, slots=4, unified=False)) == 1536
+    assert local.cells(Deployment(1024)) == 1024
+
+
+@pytest.mark.parametrize("deployment", [Deployment(512, "q8_0"), Deployment(512, "f16", "q4_1")])
+def test_a_block_must_divide_the_head(decoder_of, deployment):
+    with pytest.raises(UsageError, match="head dimension 16") as caught:
+        kv_cache_bytes(decoder_of(head_dim=16), deployment)
+    assert "f32, f16, bf16" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "low", "high"),
+    [
+        ("Llama-3.1-70B", "Q4_K_M", 35, 43),
+        ("Llama-2-13b-hf", "Q4_K_M", 7, 8.5),
+        ("Qwen2.5-7B", "Q4_K_M", 4, 5),
+        ("Mistral-7B-v0.3", "Q4_K_M", 4, 5),
+        ("Llama-3.1-70B", "F16", 141, 142),
+    ],
+)
+def test_reference_points(decoders, model, name, low, high):
+    assert low * GB < weight_bytes(decoders[model], scheme(name)) < high * GB
+
+
+def test_a_footprint_is_the_sum_of_its_parts(decoders):
+    assert Footprint(1, 20, 300, 4000, 50000, 600000).total == 654321
+    whole = footprint(decoders["Qwen3-0.6B"], scheme("Q8_0"), Deployment(32768))
+    assert whole.kv == 3584 * MIB
+    assert whole.state == 0
+    assert whole.overhead > 28 * MIB
+
+
+def test_resident_memory_measured(decoder_of):
+    """Peak of a llama.cpp process, F16 weights, 1024 cells, 512 tokens: 184.6 MiB, without the
+    logits of all tokens. The shape: 4 layers of 256, 4 heads of 64 on 2, vocabulary 50,000."""
+    decoder = decoder_of(vocabulary=50000, layers=4, qkv_bias=True)
+    predicted = footprint(decoder, scheme("F16"), Deployment(1024)).total / MIB
+    assert predicted == pytest.approx(184.6, rel=0.05)

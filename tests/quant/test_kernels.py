@@ -1,0 +1,94 @@
+"""Every kernel against ggml, byte by byte, and against gguf-py's decoders."""
+
+from __future__ import annotations
+
+from zlib import crc32
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgepack.quant.encodings import ENCODINGS
+
+pytestmark = pytest.mark.oracle
+
+PIECE, PIECES = 16, 48
+FLOAT_MAX = float(np.finfo(np.float32).max)
+
+
+def _piece(kind, size, random):
+    """16 weights of one kind around magnitude `size`."""
+    normal = random.standard_normal(PIECE)
+    with np.errstate(over="ignore", under="ignore"):
+        values = {
+            "normal": normal * size,
+            "zero": np.zeros(PIECE),
+            "negative zero": np.full(PIECE, -0.0),
+            "constant": np.full(PIECE, size),
+            "positive": np.abs(normal) * size,
+            "negative": -np.abs(normal) * size,
+            "two values": np.sign(normal) * size,
+            "grid": random.integers(-8, 8, PIECE) * size / 2,
+            "one": np.eye(1, PIECE, random.integers(PIECE))[0] * size,
+            "outlier": normal * size * np.where(np.arange(PIECE) == 3, 1e4, 1),
+            "near": size * (1 + normal * 1e-7),
+        }[kind]
+        return np.clip(values, -FLOAT_MAX, FLOAT_MAX).astype(np.float32)
+
+
+KINDS = (
+    "normal", "zero", "negative zero", "constant", "positive", "negative", "two values", "grid",
+    "one", "outlier", "near",
+)  # fmt: skip
+SIZES = (1.0, 0.02, -0.02, 1e-4, 6e-8, 1e-15, 1e-30, 1e-38, 1e-42, 1.4e-45, 7e4, 1e18, 1e30, 3e38)
+
+pieces = st.lists(
+    st.tuples(st.sampled_from(KINDS), st.sampled_from(SIZES)), min_size=1, max_size=PIECES
+)
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_random_rows(ggml, name):
+    rows = np.random.default_rng(crc32(name.encode())).standard_normal((64, 1024)) * 0.02
+    rows = rows.astype(np.float32)
+    np.testing.assert_array_equal(ENCODINGS[name].encode(rows), ggml(name, rows))
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_of_one_kind(ggml, name, kind):
+    random = np.random.default_rng(7)
+    rows = np.array([[_piece(kind, size, random) for _ in range(32)] for size in SIZES])
+    rows = rows.reshape(len(SIZES), 512)
+    np.testing.assert_array_equal(ENCODINGS[name].encode(rows), ggml(name, rows))
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+@settings(deadline=None, database=None, max_examples=150)
+@given(kinds=pieces, seed=st.integers(0, 2**32 - 1))
+def test_nasty_rows(ggml, name, kinds, seed):
+    random = np.random.default_rng(seed)
+    parts = [_piece(*kinds[i % len(kinds)], random) for i in range(PIECES)]
+    rows = np.concatenate(parts)[None]
+    np.testing.assert_array_equal(ENCODINGS[name].encode(rows), ggml(name, rows))
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+def test_decoding_any_bytes(name):
+    quants = pytest.importorskip("gguf").quants
+    kind = pytest.importorskip("gguf").GGMLQuantizationType[name]
+    random = np.random.default_rng(3)
+    data = random.integers(0, 256, (256, ENCODINGS[name].row_bytes(512)), np.uint8)
+    with np.errstate(all="ignore"):
+        expected = quants.dequantize(data, kind)
+    got = ENCODINGS[name].decode(data, 512)
+    np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_not_a_number_ends(name, value):
+    rows = np.full((2, 512), value, np.float32)
+    rows[0, ::3] = 1.0
+    assert ENCODINGS[name].encode(rows).shape[0] == 2
