@@ -1,0 +1,12 @@
+
+_edgepack_completion() {
+    local IFS=$'
+'
+    COMPREPLY=( $( env COMP_WORDS="${COMP_WORDS[*]}" \
+                   COMP_CWORD=$COMP_CWORD \
+                   _EDGEPACK_COMPLETE=complete_bash $1 ) )
+    return 0
+}
+
+complete -o default -F _edgepack_completion edgepack
+

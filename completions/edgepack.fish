@@ -1,0 +1,1 @@
+complete --command edgepack --no-files --arguments "(env _EDGEPACK_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) edgepack)" --condition "env _EDGEPACK_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) edgepack"

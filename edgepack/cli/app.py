@@ -1,0 +1,288 @@
+"""The commands: arguments become one call of the hall, its result an Answer."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from edgepack import __version__
+from edgepack.cli.output import Answer, command, progress
+
+app = typer.Typer(
+    name="edgepack",
+    help="From a language-model checkpoint and a device to a package that runs there and can be "
+    "trusted.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help, in half the time
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+profiles_app = typer.Typer(help="Device profiles.", no_args_is_help=True, rich_markup_mode=None)
+manifest_app = typer.Typer(
+    help="What a package says of itself.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(profiles_app, name="profiles")
+app.add_typer(manifest_app, name="manifest")
+
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="Checkpoint folder, or hub id org/name[@revision].")
+]
+Out = Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="Where the result goes.")]
+Device = Annotated[
+    str | None, typer.Option(metavar="NAME", help="A device profile; without it, this machine.")
+]
+Memory = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Memory a model may occupy, for example 6G.")
+]
+Context = Annotated[
+    int | None, typer.Option("--ctx", metavar="N", min=1, help="Context in tokens [4096].")
+]
+Cache = Annotated[str, typer.Option("--kv", metavar="TYPE", help="Type of the KV cache.")]
+Slots = Annotated[int, typer.Option(metavar="N", min=1, help="Sequences served at once.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print the path alone.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace an earlier OUT.")]
+To = Annotated[list[str], typer.Option("--to", metavar="FORMAT", help="gguf; may be repeated.")]
+Corpus = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="JSONL documents; default: the checkpoint's eval.jsonl."),
+]
+Gate = Annotated[
+    str, typer.Option("--profile", metavar="NAME", help="Limits the verdict is held to.")
+]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"edgepack {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """From a language-model checkpoint and a device to a package that runs and can be trusted."""
+
+
+@app.command()
+@command
+def detect(as_json: Json = False) -> Answer:
+    """What this machine offers, and how each figure is known."""
+    from edgepack import hardware
+    from edgepack.cli import tables
+    from edgepack.cli.plain import plain
+
+    found = hardware.detect(path=Path.cwd())
+    return Answer(plain(found), lambda: tables.hardware(found))
+
+
+@app.command()
+@command
+def fit(
+    model: Model,
+    device: Device = None,
+    memory: Memory = None,
+    ctx: Context = None,
+    kv: Cache = "f16",
+    slots: Slots = 1,
+    as_json: Json = False,
+) -> Answer:
+    """What MODEL needs at every bit width, and what of it fits. Exit 3 if nothing does."""
+    from edgepack.cli import tables
+    from edgepack.cli.plain import plain
+    from edgepack.errors import DoesNotFit
+    from edgepack.pipeline import fit as verb
+
+    answer = verb.fit(model, _target(device, memory), verb.Settings(ctx, kv, slots))
+    error = None
+    if not any(f.fits for f in answer.fits):
+        try:
+            _ = answer.chosen
+        except DoesNotFit as nothing:
+            error = nothing
+    data = {
+        "model": answer.model,
+        "parameters": answer.decoder.parameters,
+        "device": answer.hardware.name,
+        "deployment": plain(answer.deployment),
+        "fits": [_fit_data(f) for f in answer.fits],
+    }
+    return Answer(data, lambda: tables.fit(answer), error=error)
+
+
+@app.command()
+@command
+def quantize(
+    model: Model,
+    out: Out,
+    scheme: Annotated[str, typer.Option(metavar="NAME", help="Q4_K_M, Q8_0, F16, ...")],
+    to: To = ["gguf"],  # noqa: B006  # typer copies it
+    force: Force = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")
+    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> Answer:
+    """Encode MODEL into OUT: one file if OUT ends in .gguf, else a folder."""
+    from edgepack.cli import tables
+    from edgepack.cli.plain import plain
+    from edgepack.pipeline import quantize as verb
+    from edgepack.units import format_bytes
+
+    with progress(quiet=quiet or as_json) as report:
+        done = verb.quantize(model, to, scheme, out, force=force, dry_run=dry_run, report=report)
+    if dry_run:
+        text = f"{done.scheme}: {format_bytes(done.planned_bytes)} ({done.planned_bytes} bytes)"
+        return Answer(plain(done), lambda: tables.write(f"{text} would be written to {out}"))
+    return Answer(plain(done), lambda: tables.quantized(done), path=str(out))
+
+
+@app.command()
+@command
+def validate(
+    artifact: Annotated[str, typer.Argument(metavar="ARTIFACT", help="A file or a package.")],
+    reference: Annotated[
+        str, typer.Option(metavar="MODEL", help="The full-precision checkpoint it came from.")
+    ],
+    corpus: Corpus = None,
+    profile: Gate = "balanced",
+    as_json: Json = False,
+) -> Answer:
+    """Measure ARTIFACT in its real runtime against MODEL. Exit 4 if it fails, 7 if undecided."""
+    from edgepack.cli import tables
+    from edgepack.pipeline import validate as verb
+    from edgepack.pipeline.pack import verdict_error
+
+    with progress(quiet=as_json) as report:
+        found = verb.validate(artifact, reference, corpus=corpus, profile=profile, report=report)
+    return Answer(found.to_dict(), lambda: tables.fidelity(found), error=verdict_error(found))
+
+
+@app.command()
+@command
+def pack(
+    model: Model,
+    out: Out,
+    device: Device = None,
+    memory: Memory = None,
+    to: To = ["gguf"],  # noqa: B006  # typer copies it
+    scheme: Annotated[
+        str, typer.Option(metavar="NAME", help="auto: the most faithful one that fits.")
+    ] = "auto",
+    ctx: Context = None,
+    kv: Cache = "f16",
+    slots: Slots = 1,
+    corpus: Corpus = None,
+    profile: Gate = "balanced",
+    allow_failed: Annotated[
+        bool, typer.Option("--allow-failed", help="Publish whatever the verdict.")
+    ] = False,
+    force: Force = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> Answer:
+    """MODEL and a device in, a measured package out: fit, quantize, validate, manifest."""
+    from edgepack.cli import tables
+    from edgepack.cli.plain import plain
+    from edgepack.pipeline import pack as verb
+    from edgepack.pipeline.fit import Settings
+
+    request = verb.PackRequest(
+        model, out, tuple(to), scheme, _target(device, memory), Settings(ctx, kv, slots),
+        corpus, profile, allow_failed, force, ("edgepack", *sys.argv[1:]),
+    )  # fmt: skip
+    with progress(quiet=quiet or as_json) as report:
+        done = verb.pack(request, report)
+    data = {
+        "out": str(done.out),
+        "device": done.device,
+        "artifacts": plain(done.artifacts),
+        "fit": _fit_data(done.fit),
+        "fidelity": done.fidelity.to_dict(),
+    }
+    return Answer(data, lambda: tables.packed(done), path=str(out))
+
+
+@app.command()
+@command
+def verify(
+    package: Annotated[Path, typer.Argument(metavar="DIR", help="A package made by pack.")],
+    as_json: Json = False,
+) -> Answer:
+    """Recompute everything a package says of itself. Exit 5 on any difference."""
+    from edgepack import manifest
+    from edgepack.cli import tables
+    from edgepack.cli.plain import plain
+
+    checked = manifest.verify(package)
+    return Answer(plain(checked), lambda: tables.verified(package, checked))
+
+
+@manifest_app.command("show")
+@command
+def manifest_show(
+    package: Annotated[Path, typer.Argument(metavar="DIR", help="A package made by pack.")],
+    as_json: Json = False,
+) -> Answer:
+    """Print edgepack.toml, read and checked."""
+    from edgepack import manifest
+    from edgepack.cli import tables
+    from edgepack.cli.plain import plain
+
+    found = manifest.read(package)
+    return Answer(plain(found), lambda: tables.write(manifest.dumps(found).rstrip()))
+
+
+@profiles_app.command("list")
+@command
+def profiles_list(as_json: Json = False) -> Answer:
+    """Names of the devices edgepack knows."""
+    from edgepack import hardware
+    from edgepack.cli import tables
+
+    names = hardware.profiles()
+    return Answer({"devices": list(names)}, lambda: tables.write(*names))
+
+
+@profiles_app.command("show")
+@command
+def profiles_show(
+    name: Annotated[str, typer.Argument(metavar="NAME")], as_json: Json = False
+) -> Answer:
+    """One device, as its profile states it."""
+    from edgepack import hardware
+    from edgepack.cli import tables
+    from edgepack.cli.plain import plain
+
+    found = hardware.profile(name)
+    return Answer(plain(found), lambda: tables.hardware(found))
+
+
+def _target(device: str | None, memory: str | None) -> Any:
+    from edgepack.pipeline.device import Target
+    from edgepack.units import parse_bytes
+
+    return Target(device, parse_bytes(memory) if memory else None)
+
+
+def _fit_data(fit: Any) -> dict[str, Any]:
+    from edgepack.cli.plain import plain
+
+    return {
+        **plain(fit),
+        "total": fit.footprint.total,
+        "fits": fit.fits,
+        "headroom": fit.headroom,
+    }
+
+
+def main() -> None:
+    """The `edgepack` command."""
+    app(prog_name="edgepack")

@@ -1,0 +1,182 @@
+"""Tables for people."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from edgepack.units import format_bytes, format_count, format_rate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.table import Table
+
+    from edgepack.fidelity import FidelityReport
+    from edgepack.hardware import Figure, Hardware
+    from edgepack.manifest import Verified
+    from edgepack.memory import Fit
+    from edgepack.pipeline.fit import FitTable
+    from edgepack.pipeline.pack import Packed
+    from edgepack.pipeline.quantize import Quantized
+
+PLAIN_WIDTH = 100  # columns where stdout is not a terminal
+
+
+def write(*parts: str | Table) -> None:
+    """Print text and tables to stdout; colours only on a terminal (NO_COLOR is honoured)."""
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+    for part in parts:
+        console.print(part, markup=False) if isinstance(part, str) else console.print(part)
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> Table:
+    """A table whose first `left` columns are text and the rest figures."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    result = Table(box=SIMPLE_HEAD, pad_edge=False, show_header=any(headings))
+    for index, heading in enumerate(headings):
+        result.add_column(heading, justify="left" if index < left else "right", no_wrap=True)
+    for row in rows:
+        result.add_row(*row)
+    return result
+
+
+def figure(found: Figure[Any], how: str = "") -> str:
+    """A figure and where it came from: `16.0 GiB (probed)`."""
+    if found.value is None or found.origin == "unknown":
+        return "unknown"
+    value = found.value
+    text = format_bytes(value) if how == "bytes" else format_rate(value) if how else str(value)
+    return f"{text} ({found.origin})"
+
+
+def hardware(found: Hardware) -> None:
+    """One device: what it has, and how each figure is known."""
+    rows = [
+        ("CPU", figure(found.cpu.model)),
+        ("instruction sets", ", ".join(found.cpu.isa) or "unknown"),
+        ("physical cores", figure(found.cpu.physical_cores)),
+        ("memory", figure(found.memory, "bytes")),
+        ("available", figure(found.available, "bytes")),
+        ("bandwidth", figure(found.bandwidth, "rate")),
+        ("unified memory", "yes" if found.unified_memory else "no"),
+        ("disk free", figure(found.disk_free, "bytes")),
+    ]
+    for accelerator in found.accelerators:
+        rows += [
+            ("accelerator", accelerator.name),
+            ("  usable by a model", figure(accelerator.usable, "bytes")),
+            ("  bandwidth", figure(accelerator.bandwidth, "rate")),
+        ]
+    rows.append(("a model may occupy", figure(found.model_memory(), "bytes")))
+    write(found.name, table(("", ""), rows, left=2))
+
+
+def fit(answer: FitTable) -> None:
+    """A row per scheme: file, memory, verdict, headroom, longest context, speed."""
+    d = answer.deployment
+    write(
+        f"{answer.model}: {format_count(answer.decoder.parameters)} parameters, "
+        f"trained for {answer.decoder.context_length:,} tokens",
+        f"{answer.hardware.name}: {format_bytes(answer.fits[0].budget)} for a model; "
+        f"context {d.context:,}, {d.kv_type_k} cache, {d.slots} slot{'s' * (d.slots > 1)}",
+        table(
+            ("scheme", "weights", "KV cache", "compute", "total", "fits", "headroom",
+             "longest ctx", "tokens/s"),
+            (_fit_row(f) for f in answer.fits),
+        ),
+        *dict.fromkeys(f"note: {note}" for f in answer.fits for note in f.notes),
+    )  # fmt: skip
+
+
+def _fit_row(fit: Fit) -> tuple[str, ...]:
+    need = fit.footprint
+    speed = f"{fit.decode.low:,.0f} to {fit.decode.high:,.0f}" if fit.decode else "unknown"
+    return (
+        fit.scheme,
+        format_bytes(need.weights),
+        format_bytes(need.kv),
+        format_bytes(need.compute + need.output + need.overhead + need.state),
+        format_bytes(need.total),
+        ("yes" if fit.comfortable else "tight") if fit.fits else "NO",
+        format_bytes(fit.headroom),
+        f"{fit.longest_context:,}",
+        speed,
+    )
+
+
+def fidelity(report: FidelityReport) -> None:
+    """Distances by span, then the verdict and its reasons."""
+    rows = [
+        (
+            m.scope,
+            f"{m.tokens:,}",
+            f"{m.kl_mean.value:.2g}",
+            f"{m.kl_mean.upper:.2g}",
+            f"{m.kl_p99.value:.2g}",
+            f"{m.kl_max:.2g}",
+            f"{m.top1.value:.2%}",
+            f"{m.hard_flips.value:.3%}",
+            f"{m.ln_ppl_ratio.value:+.4f}",
+        )
+        for m in (report.overall, *report.spans)
+        if m is not None
+    ]
+    headings = (
+        "span", "tokens", "mean KLD", "95% upper", "p99", "max", "top-1", "hard flips", "ln PPL",
+    )  # fmt: skip
+    write(
+        f"{report.runtime} {report.runtime_version} against {report.reference} in float32: "
+        f"{report.documents} documents, {report.tokens:,} tokens",
+        table(headings, rows),
+        f"verdict: {report.verdict} ({report.profile})",
+        *(f"  {reason}" for reason in report.reasons),
+        *(f"note: {note}" for note in report.notes),
+    )
+
+
+def packed(result: Packed) -> None:
+    """What was published, in a few lines."""
+    fit, report = result.fit, result.fidelity
+    lines = []
+    for artifact in result.artifacts:
+        kinds = ", ".join(f"{c.tensors} {c.encoding}" for c in artifact.histogram)
+        lines.append(
+            f"{artifact.format:<10}{artifact.scheme}, {format_bytes(artifact.size)} ({kinds})"
+        )
+    measured = report.overall
+    distance = (
+        f"mean KLD {measured.kl_mean.value:.2g}, top-1 {measured.top1.value:.2%}, "
+        f"hard flips {measured.hard_flips.value:.3%} over {report.tokens:,} tokens"
+        if measured
+        else "not measured"
+    )
+    write(
+        *lines,
+        f"{'fits':<10}{result.device}: {format_bytes(fit.footprint.total)} of "
+        f"{format_bytes(fit.budget)} at a context of {fit.context:,}",
+        f"{'fidelity':<10}{report.verdict} ({report.profile}): {distance}",
+        f"{'package':<10}{result.out}",
+    )
+
+
+def quantized(done: Quantized) -> None:
+    """What was written, type by type."""
+    for artifact in done.artifacts:
+        rows = [(c.encoding, str(c.tensors), format_bytes(c.size)) for c in artifact.histogram]
+        files = ", ".join(record.path for record in artifact.files)
+        write(
+            f"{artifact.format} {artifact.scheme}: {files}, {format_bytes(artifact.size)}",
+            table(("type", "tensors", "bytes"), rows),
+            f"written to {done.out}",
+        )
+
+
+def verified(package: Path, checked: Verified) -> None:
+    """What was recomputed and found equal."""
+    write(*(f"ok  {line}" for line in checked.checks), f"{package} is whole")
