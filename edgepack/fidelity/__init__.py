@@ -57,6 +57,7 @@ def validate(
     limits: Profile,
     *,
     identity: str,
+    broken: tuple[str, ...] = (),
     floor: float = 0.0,
     seed: int = 0,
     text_of: Callable[[int], str] | None = None,
@@ -64,7 +65,8 @@ def validate(
 ) -> FidelityReport:
     """Run `runtime` on every document and judge its distance from `reference`.
 
-    `identity` says what the reference is, `floor` is a measured noise floor (mean KLD), `text_of`
+    `identity` says what the reference is, `broken` are faults of structure, each of which fails the
+    artifact whatever the distances; `floor` is a measured noise floor (mean KLD), `text_of`
     spells token ids in the report, `progress` is told documents done and in all. The logits of one
     document are in memory at a time. Raises UsageError without documents, DamagedInput when the
     two vocabularies differ or the reference's own logits are not finite.
@@ -75,8 +77,8 @@ def validate(
     spans = tuple(summarize(scores, span, seed=seed) for span in present)
     judgement = judge(overall, spans, limits, non_finite=int((~scores.finite).sum()), floor=floor)
     return FidelityReport(
-        verdict=judgement.verdict,
-        reasons=judgement.reasons,
+        verdict="fail" if broken else judgement.verdict,
+        reasons=(*broken, *judgement.reasons),
         notes=judgement.notes,
         powered=judgement.powered,
         profile=limits.name,

@@ -116,16 +116,17 @@ def judge(
     """
     powered = overall.documents >= ENOUGH_DOCUMENTS and overall.tokens >= ENOUGH_TOKENS
     notes = [] if powered else [_unpowered(overall)]
-    broken = list(_broken(overall, non_finite))
-    failed, undecided = list(broken), []
+    failed = list(_broken(overall, non_finite))
+    undecided: list[str] = []
     for metrics in (overall, *spans):
-        for check in checks(metrics, limits, floor=floor):
-            if check.outcome == "fail":
-                failed.append(str(check))
-            elif check.outcome == "undecided" and _is_gated(metrics):
-                undecided.append(str(check))
-            elif check.outcome == "undecided":
-                notes.append(f"not gated, {metrics.tokens} tokens: {check}")
+        found = list(checks(metrics, limits, floor=floor))
+        failed += [str(check) for check in found if check.outcome == "fail"]
+        open_ones = [check for check in found if check.outcome == "undecided"]
+        if metrics.scope == "all" or metrics.tokens >= ENOUGH_SPAN_TOKENS:
+            undecided += [str(check) for check in open_ones]
+        elif open_ones:
+            figures = ", ".join(check.figure for check in open_ones)
+            notes.append(f"{metrics.scope}: {metrics.tokens} tokens are too few to gate {figures}")
     if failed:
         return Judgement("fail", tuple(failed), tuple(notes), powered)
     if undecided:
@@ -159,10 +160,6 @@ def _at_most(interval: Interval, limit: float) -> Outcome:
     if interval.upper <= limit:
         return "pass"
     return "fail" if interval.lower > limit else "undecided"
-
-
-def _is_gated(metrics: Metrics) -> bool:
-    return metrics.scope == "all" or metrics.tokens >= ENOUGH_SPAN_TOKENS
 
 
 def _broken(overall: Metrics, non_finite: int) -> Iterator[str]:

@@ -86,7 +86,8 @@ class Reference:
 def rms_norm(x: Array, weight: Array, epsilon: float) -> Array:
     """x / sqrt(mean(x^2) + epsilon) * weight over the last axis."""
     scale = 1 / np.sqrt(np.mean(np.square(x), axis=-1, keepdims=True) + np.float32(epsilon))
-    return x * scale * weight
+    result: Array = x * scale * weight
+    return result
 
 
 def linear(x: Array, weights: LayerWeights, name: str) -> Array:
@@ -148,7 +149,7 @@ def _mix(q: Array, k: Array, v: Array) -> Array:
     grouped = q.reshape(count, kv_heads, heads // kv_heads, head_dim)
     # [kv_heads, group * count, head_dim] @ [kv_heads, head_dim, length]
     queries = grouped.transpose(1, 2, 0, 3).reshape(kv_heads, -1, head_dim)
-    scores = (queries @ k.transpose(1, 2, 0)).reshape(kv_heads, -1, count, length)
+    scores: Array = (queries @ k.transpose(1, 2, 0)).reshape(kv_heads, -1, count, length)
     future = np.arange(length) > np.arange(length - count, length)[:, None]
     scores[..., future] = -np.inf
     scores -= scores.max(axis=-1, keepdims=True)

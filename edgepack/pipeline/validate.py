@@ -10,6 +10,7 @@ from pathlib import Path
 from edgepack import fidelity, models
 from edgepack.errors import Missing
 from edgepack.fidelity import Document, FidelityReport, runtimes
+from edgepack.fidelity.structure import tokenizer_differences
 from edgepack.fidelity.reference import Reference
 from edgepack.models import Checkpoint
 from edgepack.models.digest import sha256_of
@@ -29,14 +30,16 @@ class Corpus:
 
 
 def read_corpus(checkpoint: Checkpoint, path: Path | None) -> Corpus:
-    """The corpus at `path`, else the checkpoint's own eval.jsonl, else edgepack's general one.
+    """The corpus at `path`, else the checkpoint's own eval.jsonl, else edgepack's general one:
+    conversations, or plain text for a checkpoint without a chat template.
 
     Raises as fidelity.read_corpus does.
     """
     if path is None and (checkpoint.root / OWN_CORPUS).is_file():
         path = checkpoint.root / OWN_CORPUS
     if path is None:
-        path = Path(str(resources.files(fidelity) / "general.jsonl"))
+        kind = "text" if checkpoint.tokenizer.chat_template is None else "chat"
+        path = Path(str(resources.files(fidelity) / "corpora" / f"{kind}.jsonl"))
     return Corpus(path, sha256_of(path), fidelity.read_corpus(path, checkpoint.tokenizer))
 
 
@@ -68,7 +71,7 @@ def measure(
     """The report of one artifact file on one corpus."""
     documents = corpus.documents
     with runtimes.open(path) as runtime:
-        different = fidelity.tokenizer_differences(runtime, checkpoint.tokenizer, documents)
+        different = tokenizer_differences(runtime, checkpoint.tokenizer, documents)
         expected = Reference(
             checkpoint, [d.ids for d in documents], staged_progress(report, "reference")
         )

@@ -117,7 +117,7 @@ def test_a_short_span_is_gated_only_where_its_bounds_decide():
     undecided = replace(short, kl_p999=Interval(0.3, 0.1, inf))
     found = judge(perfect(), [undecided], BALANCED)
     assert (found.verdict, found.reasons) == ("pass", ())
-    assert found.notes[0].startswith("not gated, 900 tokens: answer: p99.9 KLD")
+    assert found.notes == ("answer: 900 tokens are too few to gate p99.9 KLD",)
     assert judge(perfect(), [replace(short, kl_p999=at(2.1))], BALANCED).verdict == "fail"
     assert judge(perfect(), [replace(undecided, tokens=4000)], BALANCED).verdict == "inconclusive"
 

@@ -32,6 +32,10 @@ class Runtime(Protocol):
         """At most `limit` greedy tokens after `ids`; a stop token, when reached, is the last."""
         ...
 
+    def tokenize(self, text: str) -> list[int]:
+        """Ids by the artifact's own tokenizer: control tokens parsed, none added."""
+        ...
+
     def close(self) -> None:
         """Give the memory back; further calls are errors, closing again is not."""
         ...

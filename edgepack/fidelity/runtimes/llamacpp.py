@@ -46,7 +46,7 @@ class LlamaCpp:
         _check_header(path)
         self._library = llama_library.load()
         self._path = path
-        self._threads = threads or os.cpu_count() or 1
+        self._threads = threads or _usable_cores()
         self._cache, self._flash_attention = _GGML_TYPES[cache], int(flash_attention)
         self._context: int | None = None
         self._capacity = 0
@@ -217,3 +217,10 @@ def _check_header(path: Path) -> None:
     # A tensor's entry and a key's entry take more than 12 bytes each.
     if not 0 < tensors * 12 + keys * 12 < size:
         raise DamagedInput(f"{path} declares {tensors} tensors and {keys} keys in {size} bytes")
+
+
+def _usable_cores() -> int:
+    """Cores this process may use: a thread too many waits for the others, spinning."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

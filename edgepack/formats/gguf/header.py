@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgepack.formats.gguf.metadata import Value
 from edgepack.quant.schemes import Assignment
 
+if TYPE_CHECKING:
+    from gguf import GGUFWriter
+
 ALIGNMENT = 32  # bytes; GGUF's default, and what llama.cpp writes
-FLOAT_ARRAYS = frozenset({"tokenizer.ggml.scores"})
 
 
 def padded(size: int) -> int:
@@ -42,7 +45,7 @@ def write_header(
     return padded(path.stat().st_size)
 
 
-def _add(writer: GGUFWriter, key: str, value: Value) -> None:  # noqa: F821
+def _add(writer: GGUFWriter, key: str, value: Value) -> None:
     """Add one key with the GGUF type its readers expect: u32 integers, f32 numbers."""
     if isinstance(value, str):
         writer.add_string(key, value)

@@ -97,7 +97,9 @@ def interleave(rows: NDArray[np.float32], head_dim: int) -> NDArray[np.float32]:
 
 def _disk(path: Path, error: OSError) -> OutputError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return OutputError(f"{path}: no space left on the device", "free some, or choose another -o")
+        return OutputError(
+            f"{path}: no space left on the device", "free some, or choose another -o"
+        )
     size = format_bytes(path.stat().st_size) if path.exists() else "nothing"
     return OutputError(
         f"{path}: cannot write: {error.strerror or error} ({size} written)", "check the folder"

@@ -1,0 +1,126 @@
+"""A `Manifest` from the nouns of the house below."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from edgepack import __version__
+from edgepack.fidelity import FidelityReport
+from edgepack.formats import Artifact, FileRecord
+from edgepack.hardware import Hardware
+from edgepack.manifest.folder import measured
+from edgepack.manifest.manifest import (
+    SCHEMA,
+    FidelitySection,
+    FitSection,
+    Manifest,
+    MemorySection,
+    ModelSection,
+    ToolchainSection,
+    WeightBytes,
+    digest_of,
+    weight_bytes,
+)
+from edgepack.memory import DecodeSpeed, Deployment, Fit, cache_law
+from edgepack.models import Checkpoint
+
+
+def source_records(checkpoint: Checkpoint) -> tuple[FileRecord, ...]:
+    """Every source file, hashed; paths are relative to the checkpoint."""
+    return tuple(
+        FileRecord(path.relative_to(checkpoint.root).as_posix(), path.stat().st_size, sha256)
+        for path, sha256 in checkpoint.digests()
+    )
+
+
+def compose(
+    *,
+    checkpoint: Checkpoint,
+    source: Sequence[FileRecord],
+    artifacts: Sequence[Artifact],
+    hardware: Hardware,
+    deployment: Deployment,
+    fit: Fit,
+    report: FidelityReport,
+    report_file: FileRecord,
+    corpus_sha256: str | None,
+    argv: Sequence[str],
+) -> Manifest:
+    """All that edgepack.toml says. `report` was measured on the first of `artifacts`."""
+    return Manifest(
+        schema=SCHEMA,
+        model=_model(checkpoint),
+        source=tuple(source),
+        artifacts=tuple(artifacts),
+        memory=MemorySection(
+            weights=tuple(WeightBytes(a.files[0].path, weight_bytes(a)) for a in artifacts),
+            cache=cache_law(checkpoint.decoder),
+        ),
+        fit=_fit(fit, hardware, deployment),
+        fidelity=(
+            FidelitySection(
+                artifact=artifacts[0].files[0].path,
+                sha256=tuple(record.sha256 for record in artifacts[0].files),
+                tensor_digest=artifacts[0].tensor_digest,
+                source_digest=digest_of(source),
+                corpus_sha256=corpus_sha256,
+                report=report_file,
+                measured=measured(report.to_dict(), report_file.path),
+            ),
+        ),
+        toolchain=_toolchain(report, argv),
+    )
+
+
+def _model(checkpoint: Checkpoint) -> ModelSection:
+    decoder = checkpoint.decoder
+    return ModelSection(
+        name=_text(checkpoint.name),
+        revision=checkpoint.revision,
+        licence=checkpoint.card.licence,
+        architecture=decoder.gguf.architecture,
+        parameters=decoder.parameters,
+        vocabulary=decoder.vocabulary,
+        context_length=decoder.context_length,
+    )
+
+
+def _fit(fit: Fit, hardware: Hardware, deployment: Deployment) -> FitSection:
+    return FitSection(
+        device=hardware.name,
+        scheme=fit.scheme,
+        budget=fit.budget,
+        total=fit.footprint.total,
+        headroom=fit.headroom,
+        longest_context=fit.longest_context,
+        notes=fit.notes,
+        deployment=deployment,
+        footprint=fit.footprint,
+        decode=fit.decode and _rounded(fit.decode),
+    )
+
+
+def _rounded(speed: DecodeSpeed) -> DecodeSpeed:
+    """An estimate has no more than three digits worth writing down."""
+    low, high = (float(f"{rate:.3g}") for rate in (speed.low, speed.high))
+    return DecodeSpeed(low, high, speed.basis)
+
+
+def _toolchain(report: FidelityReport, argv: Sequence[str]) -> ToolchainSection:
+    return ToolchainSection(
+        edgepack=__version__,
+        python=platform.python_version(),
+        numpy=version("numpy"),
+        numba=version("numba"),
+        gguf=version("gguf"),
+        runtime=f"{report.runtime} {report.runtime_version}".strip(),
+        platform=f"{platform.system()} {platform.machine()}",
+        argv=tuple(_text(argument) for argument in argv),
+    )
+
+
+def _text(name: str) -> str:
+    """Names from the system may hold bytes that are no UTF-8; TOML holds nothing else."""
+    return name.encode("utf-8", "backslashreplace").decode()

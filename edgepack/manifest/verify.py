@@ -1,0 +1,208 @@
+"""`verify`: is the package what its edgepack.toml says? All that can be recomputed is.
+
+What only the maker knew is taken at its word: the model's card, the device, the toolchain. Whoever
+can rewrite every file of a package can make one that verifies; that is what model.sig is for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from edgepack import formats
+from edgepack.errors import DamagedInput, EdgepackError
+from edgepack.formats import Artifact, FileRecord
+from edgepack.manifest.folder import MANIFEST, read, read_measured
+from edgepack.manifest.manifest import (
+    FidelitySection,
+    FitSection,
+    Manifest,
+    Measured,
+    digest_of,
+    weight_bytes,
+)
+from edgepack.models.digest import sha256_of
+
+UNRECORDED: Final = frozenset({MANIFEST, "model.sig"})  # the signature covers the manifest
+_SHOWN: Final = 20
+_INSPECTED: Final = ("format", "scheme", "architecture", "tensor_digest", "histogram")
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A package that is what it says, and `checks`, the sentences of what was looked at."""
+
+    folder: Path
+    manifest: Manifest
+    checks: tuple[str, ...]
+
+
+def verify(folder: Path, source: Path | None = None) -> Verified:
+    """Recompute everything in the manifest of `folder`; with `source`, hash the checkpoint too.
+
+    Raises Missing without the folder, DamagedInput with every difference found.
+    """
+    manifest = read(folder)
+    wrong = {record.path: _file_difference(folder, record) for record in manifest.files}
+    found = [f"{path} {what}" for path, what in wrong.items() if what]
+    found += _unrecorded(folder, manifest)
+    for artifact in manifest.artifacts:
+        if not any(wrong[record.path] for record in artifact.files):
+            found += _artifact_differences(folder, artifact)
+    for section in manifest.fidelity:
+        if not wrong[section.report.path]:
+            found += _report_differences(folder, section)
+    found += _contradictions(manifest)
+    if source is not None:
+        found += _source_differences(source, manifest)
+    if found:
+        raise _differences(folder, found)
+    return Verified(folder, manifest, tuple(_checks(manifest, source)))
+
+
+def _checks(manifest: Manifest, source: Path | None) -> Iterator[str]:
+    yield f"{len(manifest.files)} files have the recorded size and sha256, and there are no others"
+    for artifact in manifest.artifacts:
+        tensors = sum(count.tensors for count in artifact.histogram)
+        yield f"{artifact.files[0].path}: {tensors} tensors have the recorded types and digest"
+    for section in manifest.fidelity:
+        verdict = section.measured.verdict
+        yield f"{section.report.path}: verdict {verdict}, bound to {section.artifact}"
+    yield f"{len(manifest.source)} source records have the digest the measurement names"
+    if source is not None:
+        yield f"{source}: {len(manifest.source)} source files have the recorded size and sha256"
+
+
+def _file_difference(folder: Path, record: FileRecord, *, links: bool = False) -> str:
+    """What is wrong with one recorded file, empty if nothing is.
+
+    The path is plain (reading the manifest saw to that), so without `links` on the way it cannot
+    leave the folder.
+    """
+    path = folder
+    try:
+        for part in PurePosixPath(record.path).parts:
+            path = path / part
+            if path.is_symlink() and not links:
+                return "is reached through a symbolic link"
+        if not path.exists():
+            return "is missing"
+        if not path.is_file():
+            return "is not a regular file"
+        size = path.stat().st_size
+        if size != record.size:
+            return f"has {size} bytes, recorded {record.size}"
+        sha256 = sha256_of(path)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return "" if sha256 == record.sha256 else f"has {sha256}, recorded {record.sha256}"
+
+
+def _unrecorded(folder: Path, manifest: Manifest) -> Iterator[str]:
+    """Files that are in the folder and not in the manifest, and records that share a path."""
+    counts = Counter(record.path for record in manifest.files)
+    yield from (f"{path} is recorded {n} times" for path, n in counts.items() if n > 1)
+    for place, folders, names in os.walk(folder, onerror=_refuse):
+        linked = [name for name in folders if Path(place, name).is_symlink()]
+        for name in sorted((*names, *linked)):
+            path = Path(place, name).relative_to(folder).as_posix()
+            if path not in counts and path not in UNRECORDED:
+                yield f"{path!r} is in the folder and not in the manifest"
+
+
+def _refuse(error: OSError) -> None:
+    raise DamagedInput(f"{error.filename}: cannot be read: {error.strerror}", "check it") from error
+
+
+def _artifact_differences(folder: Path, artifact: Artifact) -> Iterator[str]:
+    """The artifact read anew, against its record; its files have been found to be the same."""
+    name = artifact.files[0].path
+    try:
+        seen = formats.named(artifact.format).inspect(artifact.entry(folder))
+    except EdgepackError as error:
+        yield f"{name} cannot be inspected: {error.message}"
+        return
+    for field in _INSPECTED:
+        now, then = getattr(seen, field), getattr(artifact, field)
+        if now != then:
+            yield f"{name} has {field} {now!r}, recorded {then!r}"
+
+
+def _report_differences(folder: Path, section: FidelitySection) -> Iterator[str]:
+    """The manifest's figures against those of the report file."""
+    name = section.report.path
+    try:
+        said = read_measured(folder / name)
+    except DamagedInput as error:
+        yield error.message
+        return
+    for field in fields(Measured):
+        there, here = getattr(said, field.name), getattr(section.measured, field.name)
+        if there != here:
+            yield f"{name} has {field.name} {there!r}, {MANIFEST} says {here!r}"
+
+
+def _contradictions(manifest: Manifest) -> Iterator[str]:
+    """Where the manifest disagrees with itself."""
+    artifacts = {artifact.files[0].path: artifact for artifact in manifest.artifacts}
+    measured = Counter(section.artifact for section in manifest.fidelity)
+    for name, artifact in artifacts.items():
+        if measured[name] != 1:
+            yield f"{name} has {measured[name]} fidelity sections, one is required"
+        if artifact.architecture != manifest.model.architecture:
+            said = manifest.model.architecture
+            yield f"{name} has architecture {artifact.architecture!r}, model says {said!r}"
+    source = digest_of(manifest.source)
+    for section in manifest.fidelity:
+        yield from _binding_differences(section, artifacts.get(section.artifact), source)
+    recorded = [(weights.path, weights.size) for weights in manifest.memory.weights]
+    counted = [(name, weight_bytes(artifact)) for name, artifact in artifacts.items()]
+    if recorded != counted:
+        yield f"memory.weights are {recorded}, the histograms add up to {counted}"
+    yield from _sum_differences(manifest.fit)
+
+
+def _binding_differences(
+    section: FidelitySection, artifact: Artifact | None, source: str
+) -> Iterator[str]:
+    """Whether a measurement was made on these bytes, from that source."""
+    name = f"fidelity of {section.artifact}"
+    if artifact is None:
+        yield f"{name} is bound to no artifact of the package"
+        return
+    if section.sha256 != tuple(record.sha256 for record in artifact.files):
+        yield f"{name} is bound to other files: {', '.join(section.sha256)}"
+    if section.tensor_digest != artifact.tensor_digest:
+        yield f"{name} is bound to other tensors: {section.tensor_digest}"
+    if section.source_digest != source:
+        yield f"{name} is bound to another source: {section.source_digest}, recorded {source}"
+
+
+def _sum_differences(fit: FitSection) -> Iterator[str]:
+    if fit.total != fit.footprint.total:
+        yield f"fit.total is {fit.total}, fit.footprint adds up to {fit.footprint.total}"
+    if fit.headroom != fit.budget - fit.total:
+        yield f"fit.headroom is {fit.headroom}, budget less total is {fit.budget - fit.total}"
+
+
+def _source_differences(source: Path, manifest: Manifest) -> Iterator[str]:
+    """The checkpoint's files now; links are how a hub cache stores them."""
+    for record in manifest.source:
+        what = _file_difference(source, record, links=True)
+        if what:
+            yield f"{source / record.path} {what}"
+
+
+def _differences(folder: Path, found: list[str]) -> DamagedInput:
+    lines = found[:_SHOWN]
+    if len(found) > _SHOWN:
+        lines.append(f"and {len(found) - _SHOWN} more")
+    count = "1 difference" if len(found) == 1 else f"{len(found)} differences"
+    return DamagedInput(
+        "\n  ".join((f"{folder}: {count} from its {MANIFEST}:", *lines)),
+        "do not run it; take the package from its source again, or pack it again",
+    )

@@ -1,0 +1,64 @@
+"""`edgepack fit` and `detect` as they are typed."""
+
+import json
+
+
+def test_every_scheme_is_weighed(run, reasoner):
+    done = run("fit", reasoner, "--device", "pi5-8gb", "--json")
+    schemes = [f["scheme"] for f in done.result["fits"]]
+    assert done.code == 0
+    assert schemes == ["F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K"]
+    assert all(f["fits"] and f["longest_context"] == 2048 for f in done.result["fits"])
+
+
+def test_weights_are_the_files_tensor_bytes(run, reasoner, package):
+    fits = {f["scheme"]: f for f in run("fit", reasoner, "--json").result["fits"]}
+    histogram = run("manifest", "show", package, "--json").result["artifacts"][0]["histogram"]
+    assert fits["Q8_0"]["footprint"]["weights"] == sum(count["size"] for count in histogram)
+
+
+def test_nothing_fits_is_exit_3_and_says_what_is_needed(run, reasoner):
+    done = run("fit", reasoner, "--memory", "16M", "--json")
+    assert done.code == 3
+    assert done.error["code"] == "does_not_fit"
+    assert "Q2_K needs" in done.error["message"]
+    assert not any(f["fits"] for f in done.result["fits"])
+
+
+def test_the_table_of_a_model_that_does_not_fit_is_still_printed(run, reasoner):
+    done = run("fit", reasoner, "--memory", "16M")
+    assert done.code == 3
+    assert "Q4_K_M" in done.out
+    assert "hint:" in done.err
+
+
+def test_cache_type_and_slots_change_the_cache(run, reasoner):
+    def kv(*options):
+        return run("fit", reasoner, "--json", *options).result["fits"][0]["footprint"]["kv"]
+
+    assert kv("--ctx", "1024") == 4 * 1024 * 2 * 2 * 64 * 2  # layers, tokens, K and V, heads, f16
+    assert kv("--ctx", "1024", "--kv", "q8_0") * 32 == kv("--ctx", "1024") * 17
+
+
+def test_fit_needs_no_weights(run, reasoner, tmp_path):
+    (tmp_path / "config.json").write_text((reasoner / "config.json").read_text())
+    assert run("fit", tmp_path).code == 0
+
+
+def test_detect_says_how_each_figure_is_known(run):
+    done = run("detect", "--json")
+    envelope = json.loads(done.out)
+    assert envelope["schema"] == "edgepack.result/1"
+    assert envelope["ok"] is True
+    for name in ("memory", "available", "bandwidth", "disk_free"):
+        assert done.result[name]["origin"] in ("probed", "measured", "profile", "unknown")
+    assert done.result["bandwidth"]["origin"] == "measured"
+
+
+def test_detect_prints_a_table(run):
+    assert "GB/s (measured)" in run("detect").out
+
+
+def test_profiles_are_listed_and_shown(run):
+    assert "pi5-8gb" in run("profiles", "list").out.split()
+    assert "(profile)" in run("profiles", "show", "pi5-8gb").out
