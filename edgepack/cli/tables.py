@@ -122,13 +122,14 @@ def fidelity(report: FidelityReport) -> None:
             f"{m.kl_max:.2g}",
             f"{m.top1.value:.2%}",
             f"{m.hard_flips.value:.3%}",
+            f"{m.broken_documents.value:.2%}",
             f"{m.ln_ppl_ratio.value:+.4f}",
         )
         for m in (report.overall, *report.spans)
         if m is not None
     ]
     headings = (
-        "span", "tokens", "mean KLD", "95% upper", "p99", "max", "top-1", "hard flips", "ln PPL",
+        "span", "tokens", "mean KLD", "95% upper", "p99", "max", "top-1", "hard flips", "broken", "ln PPL",
     )  # fmt: skip
     write(
         f"{report.runtime} {report.runtime_version} against {report.reference} in float32: "

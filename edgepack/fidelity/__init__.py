@@ -73,12 +73,16 @@ def validate(
     """
     scores = score_documents(reference, runtime, documents, progress)
     overall = summarize(scores, "all", seed=seed)
-    present = [span for code, span in enumerate(SPANS) if (scores.span == code).any()]
+    present = (span for code, span in enumerate(SPANS) if code in scores.span)
     spans = tuple(summarize(scores, span, seed=seed) for span in present)
     judgement = judge(overall, spans, limits, non_finite=int((~scores.finite).sum()), floor=floor)
     return FidelityReport(
         verdict="fail" if broken else judgement.verdict,
-        reasons=(*broken, *judgement.reasons),
+        # beside a fault of structure, only what fails too is a reason
+        reasons=(
+            *broken,
+            *(judgement.reasons if judgement.verdict == "fail" or not broken else ()),
+        ),
         notes=judgement.notes,
         powered=judgement.powered,
         profile=limits.name,

@@ -87,6 +87,16 @@ class Bootstrap:
             return Interval(found.value, found.lower, max(found.upper, bound))
         return found
 
+    def document_rate(self, events: NDArray[np.bool_]) -> Interval:
+        """The share of documents with an event in any token; none at all proves little, as above."""
+        if not self.tokens:
+            return Interval(nan, -inf, inf)
+        hit = np.bincount(self._cluster, weights=events, minlength=self.documents) > 0
+        found = self._bounded(float(hit.mean()), (self._drawn @ hit) / self.documents)
+        if hit.any():
+            return found
+        return Interval(0.0, found.lower, 1 - (1 - CONFIDENCE) ** (1 / self.documents))
+
     def quantile(self, values: NDArray[np.float64], share: float) -> Interval:
         """The smallest value that at least `share` of the tokens do not exceed.
 

@@ -11,6 +11,12 @@ and a rate below 0.01% needs 29,956 tokens without an event; hence 4,000 tokens 
 for a sample. A smaller sample is called unpowered, which changes no verdict by itself.
 
 A limit of zero hard flips is about the sample: one flip is proof that the rate is not zero.
+
+In the prompt, first choices are not gated: nobody samples there, and where the reference prefers
+nothing (the digits of a question) an equal first choice says nothing. Distances and hard flips are.
+
+Broken documents are gated over the whole sample. Means cannot show them: one wrong digit in two
+hundred right tokens is a mean KLD of 0.003 and a wrong answer.
 """
 
 from __future__ import annotations
@@ -40,7 +46,7 @@ STRICT_SPANS: Final[frozenset[Span]] = frozenset({"tool_call", "control"})
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Limits on KLD (nats), on the share of equal first choices, on the share of hard flips.
+    """Limits on KLD (nats), and on the shares of equal first choices, hard flips, broken documents.
 
     `floor_multiple` times the measured noise floor replaces a smaller limit on the mean.
     """
@@ -51,14 +57,15 @@ class Profile:
     kl_p999: float
     top1: float
     hard_flips: float
+    broken_documents: float
     floor_multiple: float = 0.0
 
 
 PROFILES: Final = (
-    Profile("convert", 1e-4, 0.005, 0.02, 0.995, 0.0, floor_multiple=3.0),
-    Profile("near-lossless", 0.005, 0.03, 0.10, 0.965, 1e-4),
-    Profile("balanced", 0.05, 0.50, 2.0, 0.91, 0.005),
-    Profile("aggressive", 0.15, 1.5, 4.0, 0.85, 0.02),
+    Profile("convert", 1e-4, 0.005, 0.02, 0.995, 0.0, 0.0, floor_multiple=3.0),
+    Profile("near-lossless", 0.005, 0.03, 0.10, 0.965, 1e-4, 0.05),
+    Profile("balanced", 0.05, 0.50, 2.0, 0.91, 0.005, 0.05),
+    Profile("aggressive", 0.15, 1.5, 4.0, 0.85, 0.02, 0.15),
 )
 DEFAULT_PROFILE: Final = "balanced"
 
@@ -144,16 +151,22 @@ def checks(metrics: Metrics, limits: Profile, *, floor: float = 0.0) -> Iterator
         ("p99.9 KLD", metrics.kl_p999, limits.kl_p999),
     ):
         yield Check(metrics.scope, figure, interval, limit, _at_most(interval, limit))
-    top1 = metrics.top1
-    misses = Interval(1 - top1.value, 1 - top1.upper, 1 - top1.lower)
-    outcome = _at_most(misses, 1 - limits.top1)
-    yield Check(metrics.scope, "top-1 agreement", top1, limits.top1, outcome)
+    if metrics.scope != "prompt":
+        top1 = metrics.top1
+        misses = Interval(1 - top1.value, 1 - top1.upper, 1 - top1.lower)
+        outcome = _at_most(misses, 1 - limits.top1)
+        yield Check(metrics.scope, "top-1 agreement", top1, limits.top1, outcome)
     flips = 0.0 if strict else limits.hard_flips
-    if flips:
-        outcome = _at_most(metrics.hard_flips, flips)
-    else:
-        outcome = "fail" if metrics.hard_flip_count else "pass"
-    yield Check(metrics.scope, "hard flips", metrics.hard_flips, flips, outcome)
+    yield _rate_check(metrics, "hard flips", metrics.hard_flips, flips)
+    if metrics.scope == "all":
+        share, limit = metrics.broken_documents, limits.broken_documents
+        yield _rate_check(metrics, "broken documents", share, limit)
+
+
+def _rate_check(metrics: Metrics, figure: str, rate: Interval, limit: float) -> Check:
+    """A limit of zero is about the sample: it holds where nothing was seen."""
+    outcome = _at_most(rate, limit) if limit else "fail" if rate.value > 0 else "pass"
+    return Check(metrics.scope, figure, rate, limit, outcome)
 
 
 def _at_most(interval: Interval, limit: float) -> Outcome:

@@ -83,6 +83,7 @@ class OverallFigures:
     kl_p99: Bounds
     top1: Bounds
     hard_flips: Bounds
+    broken_documents: Bounds
     ln_ppl_ratio: Bounds
 
 

@@ -14,6 +14,7 @@ from edgepack.models.config import read_json
 
 if TYPE_CHECKING:
     from jinja2 import Template
+    from jinja2.runtime import Context
 
 TEMPLATE_LIMIT = 1_000_000  # characters
 
@@ -25,10 +26,10 @@ def read_template(root: Path, tokenizer_config: Mapping[str, Any]) -> str | None
     """
     found = tokenizer_config.get("chat_template")
     if isinstance(found, list):  # several named ones: the one called default
-        named = {item.get("name"): item.get("template") for item in found if isinstance(item, dict)}
-        found = named.get("default")
+        named = (item for item in found if isinstance(item, dict))
+        found = next((i.get("template") for i in named if i.get("name") == "default"), None)
     if found is None and (root / "chat_template.jinja").is_file():
-        found = (root / "chat_template.jinja").read_text("utf-8", errors="strict")
+        found = _read_text(root / "chat_template.jinja")
     if found is None and (root / "chat_template.json").is_file():
         found = read_json(root / "chat_template.json").get("chat_template")
     if found is not None and (not isinstance(found, str) or len(found) > TEMPLATE_LIMIT):
@@ -39,6 +40,13 @@ def read_template(root: Path, tokenizer_config: Mapping[str, Any]) -> str | None
     return found
 
 
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DamagedInput(f"{path}: not readable as UTF-8: {error}", "fetch it again") from error
+
+
 def render(
     template: str, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, str]
 ) -> str:
@@ -46,13 +54,11 @@ def render(
 
     Raises DamagedInput where the template fails or refuses the messages.
     """
-    from jinja2 import TemplateError
-
     try:
         return _compiled(template).render(
             messages=messages, add_generation_prompt=False, **variables
         )
-    except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
+    except Exception as error:  # a template is a program: it can raise anything
         raise DamagedInput(
             f"the chat template cannot render these messages: {error}",
             "check the roles in the corpus, and chat_template in tokenizer_config.json",
@@ -61,9 +67,20 @@ def render(
 
 @lru_cache(maxsize=8)
 def _compiled(template: str) -> Template:
+    from jinja2.exceptions import SecurityError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    environment = ImmutableSandboxedEnvironment(
+    class Bounded(ImmutableSandboxedEnvironment):
+        """Jinja's sandbox bounds loops; products are bounded here."""
+
+        intercepted_binops = frozenset({"*", "**"})
+
+        def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+            if operator == "**" or _size(left) * _size(right) > TEMPLATE_LIMIT:
+                raise SecurityError(f"{operator!r} could make too large a value")
+            return super().call_binop(context, operator, left, right)
+
+    environment = Bounded(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
     environment.filters["tojson"] = _tojson
@@ -73,9 +90,22 @@ def _compiled(template: str) -> Template:
     return environment.from_string(template)
 
 
-def _tojson(value: Any, indent: int | None = None) -> str:
-    """Plain JSON; Jinja's own filter escapes for HTML."""
-    return json.dumps(value, ensure_ascii=False, indent=indent)
+def _size(factor: Any) -> float:
+    """What a product grows with: a number's size, a text's or list's length."""
+    return abs(factor) if isinstance(factor, int | float) else len(factor)
+
+
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Plain JSON, with the arguments that templates know; Jinja's own filter escapes for HTML."""
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
 
 
 def _refuse(message: str) -> NoReturn:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeGuard
 
 from edgepack.errors import DamagedInput, Missing, UsageError
 from edgepack.models import families, hub
@@ -19,6 +20,7 @@ from edgepack.models.tokenizer import Tokenizer, read_tokenizer
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 INDEX = "model.safetensors.index.json"
 SIDE_FILES = ("generation_config.json", "tokenizer.json", "tokenizer_config.json")
+SETTING_LIMIT = 1_000_000  # beyond any sampling setting, within what a header can hold
 RECOMPUTED = ("rotary_emb.inv_freq", "attn.masked_bias", "rotary_emb.cos_cached")
 
 
@@ -59,7 +61,7 @@ class Checkpoint:
         values = read_json(path) if path.exists() else {}
         keys = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
         found = {key: values.get(key) for key in keys}
-        return {key: float(v) for key, v in found.items() if isinstance(v, int | float)}
+        return {key: float(v) for key, v in found.items() if _is_setting(v)}
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -92,10 +94,17 @@ def read_decoder(source: str) -> tuple[str, Decoder]:
     return name, families.decoder(Config.read(root / "config.json"))
 
 
+def _is_setting(value: object) -> TypeGuard[int | float]:
+    """Whether a sampling value is a plain number; a negative one means "off" to its writer."""
+    return (
+        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= SETTING_LIMIT
+    )
+
+
 def _locate(source: str, *, weights: bool) -> tuple[Path, str, str | None]:
     path = Path(source).expanduser()
     if path.is_file() and path.suffix == ".safetensors":
-        path = path.resolve().parent
+        path = path.parent  # of the link, where it is one: the hub's cache links into blobs/
     if path.is_dir():
         root = path.resolve()
         _refuse_empty(root)

@@ -41,8 +41,6 @@ def download(repository: str, revision: str | None, *, weights: bool) -> tuple[P
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
@@ -60,7 +58,7 @@ def download(repository: str, revision: str | None, *, weights: bool) -> tuple[P
         raise Missing(
             f"{repository} has no revision {revision!r}", "check it on the hub"
         ) from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, ValueError) as error:
+    except Exception as error:  # offline, refused, cut off: the client and its transport have many
         raise Missing(
             f"{repository} could not be fetched: {_first_line(error)}",
             "check the network or HF_HUB_OFFLINE, or give a local folder",

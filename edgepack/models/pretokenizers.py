@@ -25,7 +25,7 @@ _CASED = (
 _TAIL = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
 _CJK = "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+"
 _DEEPSEEK = (
-    r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^" + "\r\n" + r"\p{L}\p{P}\p{S}]?"
+    r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^""" + "\r\n" + r"\p{L}\p{P}\p{S}]?"
     r"[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[" + "\r\n" + r"]*|\s*[" + "\r\n" + r"]+|\s+(?!\S)|\s+"
 )
 
@@ -39,8 +39,41 @@ RULES: Mapping[tuple[str, ...], str] = {
     (r"\p{N}{1,3}", _CJK, _DEEPSEEK): "deepseek-v3",
 }
 
+# the normalizing and splitting steps of metaspace BPE -> whether a space is put before every text.
+# "first" prefixes only what stands at the very beginning, and llama.cpp can do all or none: with
+# none, everything after a control token, and so every chat, is split alike.
+_PREPEND = {"type": "Prepend", "prepend": "\u2581"}
+_REPLACE = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+_NEVER = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "never", "split": False}
+METASPACE: tuple[tuple[list[Mapping[str, Any]], bool], ...] = (
+    ([_PREPEND, _REPLACE], True),
+    ([_REPLACE], False),
+    ([_NEVER], False),
+    ([_NEVER | {"prepend_scheme": "first"}], False),
+)
+
 # llama.cpp merges whole known words first under these names, as `ignore_merges` asks
 IGNORE_MERGES = frozenset({"llama-bpe", "tekken"})
+
+
+def is_byte_level(tokenizer: Mapping[str, Any]) -> bool:
+    """Whether text is spelled in bytes before it is merged."""
+    return any(step["type"] == "ByteLevel" for step in _steps(tokenizer.get("pre_tokenizer")))
+
+
+def adds_space_prefix(where: str, tokenizer: Mapping[str, Any]) -> bool:
+    """Whether text gets a space in front, in a metaspace BPE tokenizer.json.
+
+    Raises Unsupported for steps that llama.cpp does not take.
+    """
+    steps = [*_steps(tokenizer.get("normalizer")), *_steps(tokenizer.get("pre_tokenizer"))]
+    for known, prefixed in METASPACE:
+        if steps == known:
+            return prefixed
+    raise Unsupported(
+        f"{where}: it prepares text by {steps!r}, which llama.cpp does not",
+        "supported: Prepend and Replace, or Metaspace without split that prepends first or never",
+    )
 
 
 def pre_tokenizer_name(where: str, tokenizer: Mapping[str, Any]) -> str:
@@ -49,6 +82,12 @@ def pre_tokenizer_name(where: str, tokenizer: Mapping[str, Any]) -> str:
     Raises Unsupported where no name splits alike: a wrong one would damage the model silently.
     """
     rules = tuple(_rules(tokenizer.get("pre_tokenizer")))
+    normalizers = [step["type"] for step in _steps(tokenizer.get("normalizer"))]
+    if normalizers not in ([], ["NFC"]):  # composed text, as nearly all text is, NFC leaves alone
+        raise Unsupported(
+            f"{where}: it normalizes text by {', '.join(normalizers)}, which llama.cpp does not",
+            "supported: none, or NFC",
+        )
     name = RULES.get(rules)
     if name is None:
         raise Unsupported(
@@ -64,21 +103,35 @@ def pre_tokenizer_name(where: str, tokenizer: Mapping[str, Any]) -> str:
     return name
 
 
-def _rules(step: Any) -> Iterator[str]:
-    """The splitting rules in order; ByteLevel without its regex only renames bytes."""
+def _steps(step: Any) -> Iterator[Mapping[str, Any]]:
+    """A normalizer or pre-tokenizer as its plain steps, sequences opened."""
     if not isinstance(step, dict):
         return
-    kind = step.get("type")
-    if kind == "Sequence":
-        for inner in step.get("pretokenizers") or ():
-            yield from _rules(inner)
-    elif kind == "ByteLevel":
-        if step.get("use_regex", True):
-            yield GPT2
-    elif kind == "Digits" and step.get("individual_digits"):
-        yield DIGIT
-    elif kind == "Split" and step.get("behavior") == "Isolated" and not step.get("invert"):
-        pattern = step.get("pattern") or {}
-        yield str(pattern.get("Regex", pattern.get("String")))
+    inner = step.get("pretokenizers", step.get("normalizers"))
+    if inner is None:
+        yield step
     else:
-        yield f"{kind} {sorted(step.items(), key=str)}"
+        for each in inner:
+            yield from _steps(each)
+
+
+def _rules(pre_tokenizer: Any) -> Iterator[str]:
+    """The splitting rules in order; ByteLevel without its regex only renames bytes."""
+    for step in _steps(pre_tokenizer):
+        kind = step["type"]
+        if kind == "ByteLevel" and not step.get("add_prefix_space"):
+            if step.get("use_regex", True):
+                yield GPT2
+        elif kind == "Digits" and step.get("individual_digits"):
+            yield DIGIT
+        elif kind == "Split" and _keeps_matches(step):
+            pattern = step["pattern"]
+            yield str(pattern.get("Regex", pattern.get("String")))
+        else:
+            yield f"{kind} {sorted(step.items(), key=str)}"
+
+
+def _keeps_matches(split: Mapping[str, Any]) -> bool:
+    """Whether each match becomes a piece: stated either way, as these patterns match everything."""
+    stated = (split.get("behavior"), bool(split.get("invert")))
+    return stated in (("Isolated", False), ("Removed", True))

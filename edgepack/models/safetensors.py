@@ -8,6 +8,7 @@ the reader is then an error and not a crash.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -29,6 +30,7 @@ ITEM_BYTES = {
     "I64": 8, "U64": 8, "F64": 8,
 }  # fmt: skip
 READABLE = ("F32", "F16", "BF16")
+SHARD_NAME = re.compile(r"[\w.-]{1,200}\.safetensors", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ def _parse(path: Path, text: bytes) -> Mapping[str, Any]:
 
     try:
         header = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, f"header is not JSON ({error})") from error
     if not isinstance(header, dict):
         raise _damaged(path, "header is not a JSON object")
@@ -199,7 +201,7 @@ def read_index(path: Path) -> dict[str, str]:
             f"{path}: not a shard index: {error!r}", "it must hold a `weight_map` object"
         ) from error
     for _, shard in items:
-        if shard != Path(shard).name or "\\" in shard or not shard.endswith(".safetensors"):
+        if not SHARD_NAME.fullmatch(shard):
             raise DamagedInput(
                 f"{path}: shard name {shard!r} is not a plain .safetensors file name",
                 "a shard must lie beside its index",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from edgepack.errors import DamagedInput, Unsupported
 from edgepack.models import chat
 from edgepack.models.config import read_json
-from edgepack.models.pretokenizers import pre_tokenizer_name
+from edgepack.models.pretokenizers import adds_space_prefix, is_byte_level, pre_tokenizer_name
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
@@ -100,12 +100,13 @@ def read_tokenizer(root: Path, vocabulary: int) -> Tokenizer:
     if not isinstance(model, dict) or model.get("type") != "BPE":
         kind = model.get("type") if isinstance(model, dict) else model
         raise Unsupported(f"{path}: tokenizer model is {kind!r}", "supported: BPE")
+    backend = _load(path)  # it also checks the parts that are read below
+    byte_level = is_byte_level(raw) or not model.get("byte_fallback")
     try:
-        tokens, kinds = _tokens(raw, vocabulary)
+        tokens, kinds = _tokens(raw, vocabulary, byte_level)
         merges = tuple(_pair(merge) for merge in model["merges"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DamagedInput(f"{path}: {error}", "fetch tokenizer.json again") from error
-    metaspace = bool(model.get("byte_fallback"))
     ids = {token: index for index, token in enumerate(tokens)}
     special = {
         name: text
@@ -113,30 +114,24 @@ def read_tokenizer(root: Path, vocabulary: int) -> Tokenizer:
         if (text := _content(config.get(name))) is not None
     }
     bos, eos = ids.get(special.get("bos_token", "")), ids.get(special.get("eos_token", ""))
-    adds = _load(path).encode("a", add_special_tokens=True).ids
+    adds = backend.encode("a", add_special_tokens=True).ids
     return Tokenizer(
         path=path,
-        scheme="metaspace" if metaspace else "byte-level",
+        scheme="byte-level" if byte_level else "metaspace",
         tokens=tokens,
         kinds=kinds,
         merges=merges,
-        pre=None if metaspace else pre_tokenizer_name(str(path), raw),
+        pre=pre_tokenizer_name(str(path), raw) if byte_level else None,
         bos_id=bos,
         eos_id=eos,
         unknown_id=ids.get(model.get("unk_token") or ""),
         pad_id=ids.get(special.get("pad_token", "")),
         add_bos=bos is not None and adds[:1] == [bos],
         add_eos=eos is not None and adds[-1:] == [eos],
-        add_space_prefix=_adds_space_prefix(raw),
+        add_space_prefix=not byte_level and adds_space_prefix(str(path), raw),
         chat_template=chat.read_template(root, config),
         special=special,
     )
-
-
-def _adds_space_prefix(raw: Mapping[str, Any]) -> bool:
-    """Whether text gets a leading space: a Prepend normalizer, or Metaspace that prepends."""
-    steps = f"{raw.get('normalizer')} {raw.get('pre_tokenizer')}"
-    return any(mark in steps for mark in ("'Prepend'", "'first'", "'always'"))
 
 
 def _load(path: Path) -> Backend:
@@ -149,7 +144,7 @@ def _load(path: Path) -> Backend:
 
 
 def _tokens(
-    raw: Mapping[str, Any], vocabulary: int
+    raw: Mapping[str, Any], vocabulary: int, byte_level: bool
 ) -> tuple[tuple[str, ...], tuple[TokenKind, ...]]:
     """Every row of the embedding named, with its kind. Raises ValueError for ids that clash."""
     model = raw["model"]
@@ -166,9 +161,9 @@ def _tokens(
         raise ValueError(f"token id {max(ids)}, but the embedding has {vocabulary} rows")
     for index, text in ids.items():
         if index not in kinds:
-            kinds[index] = "byte" if model.get("byte_fallback") and _is_byte(text) else "normal"
+            kinds[index] = "normal" if byte_level or not _is_byte(text) else "byte"
     unknown = model["vocab"].get(model.get("unk_token"))
-    if unknown is not None:
+    if unknown is not None and not byte_level:  # every byte is known to byte-level BPE
         kinds[unknown] = "unknown"
     rows = range(vocabulary)
     return (

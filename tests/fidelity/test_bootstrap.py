@@ -101,3 +101,19 @@ def test_one_bad_document_among_many_leaves_the_question_open():
     found = Bootstrap(document).mean((document == 7) * 1.0)
     assert found.lower <= 0.02 <= found.upper
     assert found.upper > 0.05
+
+
+def test_a_document_counts_once_however_many_events_it_holds():
+    document = np.repeat(np.arange(20, dtype=np.int32), 5)
+    events = np.zeros(100, bool)
+    events[:5] = True  # all in the first document
+    events[7] = True  # one in the second
+    found = Bootstrap(document).document_rate(events)
+    assert found.value == 0.1
+    assert 0 <= found.lower < 0.1 < found.upper < 0.4
+
+
+def test_no_event_in_any_document_bounds_the_share_only_by_their_number():
+    found = Bootstrap(np.arange(64, dtype=np.int32)).document_rate(np.zeros(64, bool))
+    assert found.value == 0
+    assert found.upper == pytest.approx(0.0457, abs=1e-4)  # 1 - 0.05 ** (1 / 64)

@@ -31,6 +31,7 @@ def perfect(scope="all", tokens=40_000, documents=100) -> Metrics:
         kl_p999=none,
         top1=at(1.0),
         hard_flips=none,
+        broken_documents=none,
         ln_ppl_ratio=none,
         kl_p50=0.0,
         kl_p90=0.0,
@@ -42,12 +43,15 @@ def perfect(scope="all", tokens=40_000, documents=100) -> Metrics:
 
 
 def test_the_profiles_are_those_documented():
-    table = {(p.name, p.kl_mean, p.kl_p99, p.kl_p999, p.top1, p.hard_flips) for p in PROFILES}
+    table = {
+        (p.name, p.kl_mean, p.kl_p99, p.kl_p999, p.top1, p.hard_flips, p.broken_documents)
+        for p in PROFILES
+    }
     assert table == {
-        ("convert", 1e-4, 0.005, 0.02, 0.995, 0),
-        ("near-lossless", 0.005, 0.03, 0.10, 0.965, 0.0001),
-        ("balanced", 0.05, 0.50, 2.0, 0.91, 0.005),
-        ("aggressive", 0.15, 1.5, 4.0, 0.85, 0.02),
+        ("convert", 1e-4, 0.005, 0.02, 0.995, 0, 0),
+        ("near-lossless", 0.005, 0.03, 0.10, 0.965, 0.0001, 0.05),
+        ("balanced", 0.05, 0.50, 2.0, 0.91, 0.005, 0.05),
+        ("aggressive", 0.15, 1.5, 4.0, 0.85, 0.02, 0.15),
     }
 
 
@@ -154,3 +158,17 @@ def test_a_measured_floor_lifts_the_mean_of_convert_alone():
     assert judge(damaged, [], profile("convert"), floor=1e-4).verdict == "pass"
     damaged = replace(perfect(), kl_mean=at(0.06))
     assert judge(damaged, [], BALANCED, floor=0.1).verdict == "fail"
+
+
+def test_documents_broken_at_certain_tokens_fail_though_every_mean_is_tiny():
+    share = Interval(0.11, 0.08, 0.15)
+    judgement = judge(replace(perfect(), broken_documents=share), (), BALANCED)
+    assert judgement.verdict == "fail"
+    assert "broken documents" in judgement.reasons[0]
+
+
+def test_first_choices_in_the_prompt_are_not_gated_but_distances_are():
+    spans = (replace(perfect("prompt"), top1=at(0.5)),)
+    assert judge(perfect(), spans, BALANCED).verdict == "pass"
+    spans = (replace(perfect("prompt"), kl_mean=at(0.2)),)
+    assert judge(perfect(), spans, BALANCED).verdict == "fail"

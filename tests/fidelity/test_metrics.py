@@ -6,7 +6,7 @@ from math import exp, log
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -62,6 +62,7 @@ def test_a_hard_flip_needs_a_gap_above_one_nat():
     assert found.hard_flip.tolist() == [True, False]
 
 
+@settings(deadline=None)
 @given(
     arrays(np.float32, (4, 7), elements=st.floats(-30, 30, width=32)),
     arrays(np.float32, (4, 7), elements=st.floats(-30, 30, width=32)),

@@ -71,6 +71,7 @@ def metrics(scope: str) -> Metrics:
         kl_p999=Interval(0.2, 0.1, inf),
         top1=Interval(0.99, 0.98, 0.995),
         hard_flips=Interval(0.0, -inf, 0.0001),
+        broken_documents=Interval(0.0, -inf, 0.04),
         ln_ppl_ratio=mean,
         kl_p50=0.0,
         kl_p90=0.0,
@@ -97,15 +98,16 @@ def make_report() -> FidelityReport:
     )
 
 
-FIT = Fit(
-    scheme="F32",
-    context=1024,
-    footprint=Footprint(160, 262_144, 0, 1000, 16, 2000),
-    budget=1_000_000,
-    longest_context=2048,
-    decode=DecodeSpeed(123.4567, 234.5678, "45% to 85% of the data sheet's bandwidth"),
-    notes=("a note",),
-)
+def make_fit() -> Fit:
+    return Fit(
+        scheme="F32",
+        context=1024,
+        footprint=Footprint(160, 262_144, 0, 1000, 16, 2000),
+        budget=1_000_000,
+        longest_context=2048,
+        decode=DecodeSpeed(123.4567, 234.5678, "45% to 85% of the data sheet's bandwidth"),
+        notes=("a note",),
+    )
 
 
 def describe(checkpoint: Checkpoint, artifact: Artifact, folder: Path, **changes) -> Manifest:
@@ -119,7 +121,7 @@ def describe(checkpoint: Checkpoint, artifact: Artifact, folder: Path, **changes
             "test device", Cpu(UNKNOWN, (), UNKNOWN), UNKNOWN, UNKNOWN, UNKNOWN, (), False, UNKNOWN
         ),
         "deployment": Deployment(1024),
-        "fit": FIT,
+        "fit": make_fit(),
         "report": report,
         "report_file": manifest.write_report(report, folder),
         "corpus_sha256": "sha256:" + "c" * 64,
@@ -147,6 +149,21 @@ class Package:
 
     def report(self) -> dict:
         return json.loads((self.folder / "fidelity.json").read_text())
+
+    def described(self, **changes) -> Manifest:
+        """What `compose` makes of the package again, with other nouns where a test has some."""
+        artifact = formats.named("gguf").inspect(self.folder / MODEL)
+        return describe(self.checkpoint, artifact, self.folder, **changes)
+
+
+@pytest.fixture
+def fit() -> Fit:
+    return make_fit()
+
+
+@pytest.fixture
+def report() -> FidelityReport:
+    return make_report()
 
 
 @pytest.fixture

@@ -5,11 +5,12 @@ import tomllib
 from dataclasses import replace
 
 import pytest
-from conftest import FIT, MODEL, describe, make_report
 
-from edgepack import formats, manifest
+from edgepack import manifest
 from edgepack.errors import DamagedInput, OutputError
 from edgepack.fidelity import FidelityReport
+
+MODEL = "tiny-F32.gguf"
 
 
 @pytest.fixture
@@ -59,11 +60,8 @@ def test_figures_are_those_of_the_report_file(label, package):
 
 
 def test_a_measurement_that_did_not_run_is_described(package):
-    (artifact,) = manifest.read(package.folder).artifacts
     report = FidelityReport.not_run("no runtime")
-    described = describe(
-        package.checkpoint, artifact, package.folder, report=report, corpus_sha256=None
-    )
+    described = package.described(report=report, corpus_sha256=None)
     manifest.write(described, package.folder)
     assert manifest.verify(package.folder).manifest == described
     assert described.fidelity[0].measured.reasons == ("no runtime",)
@@ -77,21 +75,18 @@ def test_the_toolchain_says_how(label):
 
 
 def test_an_argument_that_is_no_utf8_is_written_all_the_same(package):
-    artifact = formats.named("gguf").inspect(package.folder / MODEL)
-    described = describe(package.checkpoint, artifact, package.folder, argv=("caf\udce9",))
-    manifest.write(described, package.folder)
+    manifest.write(package.described(argv=("caf\udce9",)), package.folder)
     assert manifest.read(package.folder).toolchain.argv == ("caf\\udce9",)
 
 
 def test_equal_inputs_give_equal_bytes(package):
-    artifact = formats.named("gguf").inspect(package.folder / MODEL)
     first = package.label.read_bytes(), (package.folder / "fidelity.json").read_bytes()
-    manifest.write(describe(package.checkpoint, artifact, package.folder), package.folder)
+    manifest.write(package.described(), package.folder)
     assert first == (package.label.read_bytes(), (package.folder / "fidelity.json").read_bytes())
 
 
-def test_the_report_ends_in_a_line_end_and_is_described_as_it_lies_on_disk(tmp_path):
-    record = manifest.write_report(make_report(), tmp_path)
+def test_the_report_ends_in_a_line_end_and_is_described_as_it_lies_on_disk(report, tmp_path):
+    record = manifest.write_report(report, tmp_path)
     content = (tmp_path / "fidelity.json").read_bytes()
     assert content.endswith(b"}\n")
     assert (record.path, record.size) == ("fidelity.json", len(content))
@@ -118,10 +113,8 @@ def test_a_manifest_that_could_not_be_read_back_is_not_written(package, tmp_path
     assert not (tmp_path / "edgepack.toml").exists()
 
 
-def test_a_fit_without_a_known_bandwidth_has_no_decode_speed(package):
-    artifact = formats.named("gguf").inspect(package.folder / MODEL)
-    fit = replace(FIT, decode=None)
-    described = describe(package.checkpoint, artifact, package.folder, fit=fit)
+def test_a_fit_without_a_known_bandwidth_has_no_decode_speed(package, fit):
+    described = package.described(fit=replace(fit, decode=None))
     assert "decode" not in tomllib.loads(manifest.dumps(described))["fit"]
 
 

@@ -71,6 +71,18 @@ def rope(config: Config, head_dim: int) -> Rope:
     scaling = config.section("rope_parameters")
     if not scaling.values:
         scaling = config.section("rope_scaling")
+    if any(isinstance(value, dict) for value in scaling.values.values()):
+        raise Unsupported(
+            f"{config.path}: rotary embedding differs by kind of layer",
+            "supported: one rotary embedding for all layers",
+        )
+    partial = scaling.number("partial_rotary_factor", config.number("partial_rotary_factor", 1.0))
+    if partial != 1:
+        raise Unsupported(
+            f"{config.path}: partial_rotary_factor is {partial}", "supported: 1, whole heads rotated"
+        )
+    if head_dim % 2:
+        raise DamagedInput(f"{config.path}: head size {head_dim} is odd", "rotated pairs need two")
     base = scaling.number("rope_theta", config.number("rope_theta", 10000.0))
     kind = scaling.text("rope_type", scaling.text("type", "default"))
     return Rope(base, head_dim, _rope_scaling(scaling, kind))
