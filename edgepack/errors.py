@@ -7,7 +7,7 @@ are wrapped where they are met; anything that escapes keeps its traceback.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher
 
 
 class EdgepackError(Exception):
@@ -79,11 +79,12 @@ class OutputError(EdgepackError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """A UsageError for `name` that offers the nearest of the `known` names, or all of them."""
+    """A UsageError for `name` that offers the nearest of the `known` names, or all."""
     names = sorted(known)
-    near = get_close_matches(name.lower(), [n.lower() for n in names], n=1, cutoff=0.5)
-    match = next((n for n in names if near and n.lower() == near[0]), None)
-    hint = f"did you mean {match!r}?" if match else f"known: {', '.join(names)}"
+    likeness = {n: SequenceMatcher(None, n.lower(), name.lower()).ratio() for n in names}
+    best = max(likeness.values(), default=0.0)
+    near = [repr(n) for n in names if likeness[n] == best]
+    hint = f"did you mean {' or '.join(near)}?" if best >= 0.5 else f"known: {', '.join(names)}"
     return UsageError(f"unknown {kind} {name!r}", hint)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgepack.pipeline.pack import Packed
     from edgepack.pipeline.quantize import Quantized
 
-PLAIN_WIDTH = 100  # columns where stdout is not a terminal
+PLAIN_WIDTH = 120  # columns where stdout is not a terminal
 
 
 def write(*parts: str | Table) -> None:

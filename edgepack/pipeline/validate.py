@@ -40,7 +40,8 @@ def read_corpus(checkpoint: Checkpoint, path: Path | None) -> Corpus:
     if path is None:
         kind = "text" if checkpoint.tokenizer.chat_template is None else "chat"
         path = Path(str(resources.files(fidelity) / "corpora" / f"{kind}.jsonl"))
-    return Corpus(path, sha256_of(path), fidelity.read_corpus(path, checkpoint.tokenizer))
+    documents = fidelity.read_corpus(path, checkpoint.tokenizer)
+    return Corpus(path, sha256_of(path), documents)
 
 
 def validate(

@@ -21,7 +21,7 @@ def test_nothing_fits_is_exit_3_and_says_what_is_needed(run, reasoner):
     done = run("fit", reasoner, "--memory", "16M", "--json")
     assert done.code == 3
     assert done.error["code"] == "does_not_fit"
-    assert "Q2_K needs" in done.error["message"]
+    assert "Q2_K, needs 42." in done.error["message"]
     assert not any(f["fits"] for f in done.result["fits"])
 
 
