@@ -86,7 +86,7 @@ def fit(answer: FitTable) -> None:
         f"{answer.hardware.name}: {format_bytes(answer.fits[0].budget)} for a model; "
         f"context {d.context:,}, {d.kv_type_k} cache, {d.slots} slot{'s' * (d.slots > 1)}",
         table(
-            ("scheme", "weights", "KV cache", "compute", "total", "fits", "headroom",
+            ("scheme", "weights", "KV cache", "other", "total", "fits", "headroom",
              "longest ctx", "tokens/s"),
             (_fit_row(f) for f in answer.fits),
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgepack import formats, models
@@ -52,7 +52,15 @@ def quantize(
     check_space(out, planned)
     with staged(out, force=force) as folder:
         artifacts = write_all(checkpoint, targets, chosen, folder, report)
+    if is_file_name(out):
+        artifacts = tuple(renamed(artifact, out.name) for artifact in artifacts)
     return Quantized(out, chosen.name, planned, artifacts)
+
+
+def renamed(artifact: Artifact, name: str) -> Artifact:
+    """An artifact of one file, under the name it was published as."""
+    (record,) = artifact.files
+    return replace(artifact, files=(replace(record, path=name),))
 
 
 def write_all(
