@@ -17,6 +17,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepack.errors import UsageError
 from edgepack.models import Checkpoint
 from edgepack.models.decoder import Attention
 from edgepack.models.rope import frequencies
@@ -30,7 +31,8 @@ LayerWeights = dict[str, Array]
 class Reference:
     """Float32 logits of `documents` (token ids), computed once for all of them.
 
-    `progress` is called with layers done and layers in all.
+    `progress` is called with layers done and layers in all. Raises UsageError for an empty document
+    and for ids outside the vocabulary.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Reference:
         documents: Sequence[Sequence[int]],
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
+        _check_documents(documents, checkpoint.decoder.vocabulary)
         self._checkpoint = checkpoint
         self._lengths = [len(ids) for ids in documents]
         self._starts = np.cumsum([0, *self._lengths])
@@ -81,6 +84,20 @@ class Reference:
     def _layer(self, index: int) -> LayerWeights:
         weights = self._checkpoint.decoder.weights
         return {w.role: self._checkpoint.ref(w).read() for w in weights if w.layer == index}
+
+
+def _check_documents(documents: Sequence[Sequence[int]], vocabulary: int) -> None:
+    if not documents or any(len(ids) == 0 for ids in documents):
+        raise UsageError(
+            "a document has no tokens" if documents else "there are no documents",
+            "a corpus needs text in every line",
+        )
+    outside = next((i for ids in documents for i in ids if not 0 <= i < vocabulary), None)
+    if outside is not None:
+        raise UsageError(
+            f"token id {outside} is outside the vocabulary of {vocabulary}",
+            "tokenize with the checkpoint's own tokenizer",
+        )
 
 
 def rms_norm(x: Array, weight: Array, epsilon: float) -> Array:

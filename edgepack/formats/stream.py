@@ -1,4 +1,4 @@
-"""The one pass over the weights: slabs of rows are read and encoded on all cores, handed on in order.
+"""The one pass over the weights: slabs of rows read and encoded on all cores, given on in order.
 
 Memory is bounded by the slabs in flight, whatever the size of a tensor. Reading and encoding
 release the interpreter's lock, so threads are enough.
@@ -58,9 +58,16 @@ def read_finite(slab: Slab) -> NDArray[np.float32]:
     return rows
 
 
+def _processors() -> int:
+    """How many processors this process may use; not every system can tell that from all."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def in_order(jobs: Iterable[Callable[[], T]], threads: int | None = None) -> Iterator[T]:
     """Run jobs on `threads` threads and yield results in order, a few jobs ahead at most."""
-    workers = threads or len(os.sched_getaffinity(0))
+    workers = threads or _processors()
     pending: deque[Future[T]] = deque()
     pool = ThreadPoolExecutor(workers)
     try:

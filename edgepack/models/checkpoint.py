@@ -97,7 +97,9 @@ def read_decoder(source: str) -> tuple[str, Decoder]:
 def _is_setting(value: object) -> TypeGuard[int | float]:
     """Whether a sampling value is a plain number; a negative one means "off" to its writer."""
     return (
-        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= SETTING_LIMIT
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and 0 <= value <= SETTING_LIMIT
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgepack.errors import EdgepackError, Missing, UsageError
 
-HUB_ID = re.compile(r"^([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?$", re.ASCII)
+HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?", re.ASCII)
 
 SHAPE_FILES = ["config.json"]
 CHECKPOINT_FILES = [
@@ -27,7 +27,7 @@ CHECKPOINT_FILES = [
 
 def split_id(text: str) -> tuple[str, str | None] | None:
     """`org/name@rev` -> (`org/name`, `rev`); None where `text` is not a hub id."""
-    match = HUB_ID.match(text)
+    match = HUB_ID.fullmatch(text)
     return (match[1], match[2]) if match else None
 
 

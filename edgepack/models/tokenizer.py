@@ -105,6 +105,7 @@ def read_tokenizer(root: Path, vocabulary: int) -> Tokenizer:
     try:
         tokens, kinds = _tokens(raw, vocabulary, byte_level)
         merges = tuple(_pair(merge) for merge in model["merges"])
+        _check_added(raw, backend)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DamagedInput(f"{path}: {error}", "fetch tokenizer.json again") from error
     ids = {token: index for index, token in enumerate(tokens)}
@@ -114,7 +115,7 @@ def read_tokenizer(root: Path, vocabulary: int) -> Tokenizer:
         if (text := _content(config.get(name))) is not None
     }
     bos, eos = ids.get(special.get("bos_token", "")), ids.get(special.get("eos_token", ""))
-    adds = backend.encode("a", add_special_tokens=True).ids
+    adds = _probe(path, backend)
     return Tokenizer(
         path=path,
         scheme="byte-level" if byte_level else "metaspace",
@@ -141,6 +142,29 @@ def _load(path: Path) -> Backend:
         return Backend.from_file(str(path))
     except Exception as error:  # the library raises bare Exception
         raise DamagedInput(f"{path}: {error}", "fetch tokenizer.json again") from error
+
+
+def _probe(path: Path, backend: Backend) -> list[int]:
+    """A letter's ids, with whatever the post-processor puts around them."""
+    try:
+        ids: list[int] = backend.encode("a", add_special_tokens=True).ids
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # the library's panics are no Exceptions
+        raise DamagedInput(
+            f"{path}: cannot encode: {error}", "fetch tokenizer.json again"
+        ) from error
+    return ids
+
+
+def _check_added(raw: Mapping[str, Any], backend: Backend) -> None:
+    """Raises ValueError for an added token that the library numbers otherwise than the file."""
+    for token in raw.get("added_tokens") or []:
+        found = backend.token_to_id(token["content"])
+        if found != token["id"]:
+            raise ValueError(
+                f"added token {token['content']!r} has id {token['id']}, used is {found}"
+            )
 
 
 def _tokens(

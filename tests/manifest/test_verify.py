@@ -265,3 +265,16 @@ def test_a_source_may_be_links_into_a_cache(package, tmp_path):
     path.rename(tmp_path / "blob")
     path.symlink_to(tmp_path / "blob")
     assert manifest.verify(package.folder, package.checkpoint.root)
+
+
+def test_a_folder_that_cannot_be_listed_hides_nothing(package, monkeypatch):
+    closed, listed = package.folder / "closed", os.scandir
+    closed.mkdir()
+
+    def scandir(path):
+        if os.fspath(path) == str(closed):
+            raise PermissionError(13, "Permission denied", str(closed))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert f"{closed}: cannot be read: Permission denied" in refused(package)

@@ -141,9 +141,11 @@ def test_variants_that_would_run_wrongly_are_refused(decoder, changes, said):
 
 def test_rotary_facts_in_both_layouts(decoder, builder):
     def rope(**changes):
-        return decoder("llama", **{"rope_theta": None, "rope_scaling": None} | changes).layers[
-            0
-        ].attention.rope
+        return (
+            decoder("llama", **{"rope_theta": None, "rope_scaling": None} | changes)
+            .layers[0]
+            .attention.rope
+        )
 
     new = {"rope_type": "linear", "factor": 2.0, "rope_theta": 7000.0}
     assert rope(rope_parameters=new) == Rope(7000.0, 8, RopeScaling("linear", 2.0))

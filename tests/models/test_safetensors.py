@@ -178,11 +178,13 @@ def test_mutations_raise_only_our_errors(write):
 def test_a_shard_must_be_a_plain_name_beside_its_index(tmp_path, shard):
     path = tmp_path / "model.safetensors.index.json"
     path.write_text(json.dumps({"weight_map": {"a": shard}}))
-    with pytest.raises(DamagedInput, match="plain .safetensors file name"):
+    with pytest.raises(DamagedInput, match=r"plain \.safetensors file name"):
         read_index(path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"weight_map": []}', '{"weight_map": 3}', "\x00"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"weight_map": []}', '{"weight_map": 3}', "\x00"]
+)
 def test_not_an_index(tmp_path, text):
     path = tmp_path / "model.safetensors.index.json"
     path.write_text(text)

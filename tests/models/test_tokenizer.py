@@ -19,12 +19,10 @@ BOS = {
         {"Sequence": {"id": "A", "type_id": 0}},
     ],
     "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
-    "special_tokens": {"<s>": {"id": "<s>", "ids": [3], "tokens": ["<s>"]}},
+    "special_tokens": {"<s>": {"id": "<s>", "ids": [4], "tokens": ["<s>"]}},
 }
-EOS = BOS | {
-    "single": BOS["single"][::-1],
-    "special_tokens": {"<s>": {"id": "<s>", "ids": [3], "tokens": ["<s>"]}},
-}
+EOS = BOS | {"single": BOS["single"][::-1]}
+PANIC = BOS | {"special_tokens": {}}  # the library panics on it
 
 
 def added(token_id, content, special=True, **flags):
@@ -36,14 +34,14 @@ def byte_level(**changes):
     """Three letters, one merge, a control token, and one that users define."""
     return {
         "version": "1.0",
-        "added_tokens": [added(3, "<s>"), added(5, "<tool>", special=False)],
+        "added_tokens": [added(4, "<s>"), added(5, "<tool>", special=False)],
         "normalizer": None,
         "pre_tokenizer": GPT2,
         "post_processor": None,
         "decoder": GPT2,
         "model": {
             "type": "BPE",
-            "vocab": {"a": 0, "b": 1, "ab": 2, "Ġ": 4},
+            "vocab": {"a": 0, "b": 1, "ab": 2, "Ġ": 3},
             "merges": [["a", "b"]],
         },
     } | changes
@@ -86,21 +84,21 @@ def read(tmp_path):
 def test_every_row_has_a_text_and_a_kind(read):
     tokenizer = read(byte_level())
     assert tokenizer.scheme == "byte-level"
-    assert tokenizer.tokens == ("a", "b", "ab", "<s>", "Ġ", "<tool>", "[PAD6]", "[PAD7]")
+    assert tokenizer.tokens == ("a", "b", "ab", "Ġ", "<s>", "<tool>", "[PAD6]", "[PAD7]")
     assert tokenizer.kinds == (
-        "normal", "normal", "normal", "control", "normal", "user_defined", "unused", "unused",
+        "normal", "normal", "normal", "normal", "control", "user_defined", "unused", "unused",
     )  # fmt: skip
     assert tokenizer.merges == (("a", "b"),)
-    assert tokenizer.control_ids == {3}
+    assert tokenizer.control_ids == {4}
     assert (tokenizer.id_of("<tool>"), tokenizer.id_of("nothing")) == (5, None)
 
 
 def test_control_tokens_are_parsed_and_none_is_added(read):
     tokenizer = read(byte_level(post_processor=BOS), config={"bos_token": "<s>"})
-    assert tokenizer.encode("ab<s> a<tool>") == [2, 3, 4, 0, 5]
+    assert tokenizer.encode("ab<s> a<tool>") == [2, 4, 3, 0, 5]
     assert tokenizer.encode("") == []
-    assert tokenizer.decode([2, 3, 4, 0, 5]) == "ab<s> a<tool>"
-    assert [tokenizer.text_of(i) for i in (2, 3, 4, 6)] == ["ab", "<s>", " ", "[PAD6]"]
+    assert tokenizer.decode([2, 4, 3, 0, 5]) == "ab<s> a<tool>"
+    assert [tokenizer.text_of(i) for i in (2, 4, 3, 6)] == ["ab", "<s>", " ", "[PAD6]"]
 
 
 def test_merges_may_be_written_as_texts(read):
@@ -110,9 +108,9 @@ def test_merges_may_be_written_as_texts(read):
 
 
 def test_special_tokens_are_texts_or_objects(read):
-    config = {"bos_token": added(3, "<s>"), "eos_token": "<tool>", "pad_token": None}
+    config = {"bos_token": added(4, "<s>"), "eos_token": "<tool>", "pad_token": None}
     tokenizer = read(byte_level(), config=config)
-    assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id) == (3, 5, None)
+    assert (tokenizer.bos_id, tokenizer.eos_id, tokenizer.pad_id) == (4, 5, None)
     assert tokenizer.special == {"bos_token": "<s>", "eos_token": "<tool>"}
 
 
@@ -133,7 +131,11 @@ def test_what_an_encoder_adds_is_asked_of_the_post_processor(read, processor, co
 
 def test_metaspace_with_byte_fallback(read):
     tokenizer = read(metaspace(), 264, {"bos_token": "<s>", "eos_token": "</s>"})
-    assert (tokenizer.scheme, tokenizer.pre, tokenizer.add_space_prefix) == ("metaspace", None, True)
+    assert (tokenizer.scheme, tokenizer.pre, tokenizer.add_space_prefix) == (
+        "metaspace",
+        None,
+        True,
+    )
     assert tokenizer.kinds[:4] == ("unknown", "control", "control", "byte")
     assert tokenizer.kinds[258:] == ("byte", "normal", "normal", "normal", "unused", "unused")
     assert (tokenizer.unknown_id, tokenizer.bos_id, tokenizer.eos_id) == (0, 1, 2)
@@ -164,6 +166,8 @@ def test_other_models_are_refused(read, kind):
         (lambda raw: raw["model"]["vocab"].update(c=8), "token id 8, but the embedding has 8 rows"),
         (lambda raw: raw["model"]["vocab"].update(c=-1), "tokenizer.json"),
         (lambda raw: raw["added_tokens"].append(added(0, "<x>")), "id 0 is both 'a' and an added"),
+        (lambda raw: raw["added_tokens"].append(added(7, "<x>")), "has id 7, used is 6"),
+        (lambda raw: raw.update(post_processor=PANIC), "cannot encode"),
         (lambda raw: raw["model"].update(merges=["a b c"]), "tokenizer.json"),
         (lambda raw: raw["model"].update(merges=3), "tokenizer.json"),
         (lambda raw: raw["model"].pop("merges"), "tokenizer.json"),

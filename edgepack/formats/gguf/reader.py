@@ -29,8 +29,8 @@ def inspect(path: Path) -> Artifact:
         sizes[tensor.tensor_type.name] += int(tensor.n_bytes)
     return Artifact(
         format="gguf",
-        scheme=_scheme(reader),
-        architecture=_text(reader, "general.architecture"),
+        scheme=_scheme(path, reader),
+        architecture=_architecture(path, reader),
         files=(FileRecord(path.name, path.stat().st_size, sha256_of(path)),),
         tensor_digest=_tensor_digest(tensors),
         histogram=tuple(EncodingCount(n, counts[n], size) for n, size in sizes.most_common()),
@@ -39,14 +39,14 @@ def inspect(path: Path) -> Artifact:
 
 def open_reader(path: Path) -> GGUFReader:
     """gguf-py's reader, its many exceptions turned into one error of ours."""
-    from gguf import GGUFReader
+    from edgepack.formats.gguf.bounds import BoundedReader
 
     try:
         with path.open("rb") as file:
             magic = file.read(4)
         if magic != MAGIC:
             raise _damaged(path, f"it begins with {magic!r}, not {MAGIC!r}")
-        reader = GGUFReader(path)
+        reader = BoundedReader(path)
     except DamagedInput:
         raise
     except Exception as error:  # gguf-py raises ValueError, IndexError, KeyError, UnicodeError, ...
@@ -68,15 +68,26 @@ def _tensor_digest(tensors: list[ReaderTensor]) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def _scheme(reader: GGUFReader) -> str:
-    field = reader.fields.get("general.file_type")
-    names = {number: name for name, number in FILE_TYPES.items()}
-    return names.get(int(field.parts[field.data[0]][0]), "unknown") if field else "unknown"
+def _scheme(path: Path, reader: GGUFReader) -> str:
+    """The scheme that `general.file_type` names; "unknown" where there is none, or a newer one."""
+    number = _value(path, reader, "general.file_type")
+    return next((name for name, known in FILE_TYPES.items() if known == number), "unknown")
 
 
-def _text(reader: GGUFReader, key: str) -> str:
+def _architecture(path: Path, reader: GGUFReader) -> str:
+    name = _value(path, reader, "general.architecture")
+    if not isinstance(name, str) or not name:
+        raise _damaged(path, f"general.architecture is {name!r}, not a name")
+    return name
+
+
+def _value(path: Path, reader: GGUFReader, key: str) -> object:
+    """A metadata value, or None where the key is absent."""
     field = reader.fields.get(key)
-    return str(field.contents()) if field else "unknown"
+    try:
+        return field.contents() if field else None
+    except (ValueError, IndexError, TypeError) as error:
+        raise _damaged(path, f"{key} cannot be read: {error}") from error
 
 
 def _damaged(path: Path, what: str) -> DamagedInput:

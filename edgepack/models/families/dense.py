@@ -79,7 +79,8 @@ def rope(config: Config, head_dim: int) -> Rope:
     partial = scaling.number("partial_rotary_factor", config.number("partial_rotary_factor", 1.0))
     if partial != 1:
         raise Unsupported(
-            f"{config.path}: partial_rotary_factor is {partial}", "supported: 1, whole heads rotated"
+            f"{config.path}: partial_rotary_factor is {partial}",
+            "supported: 1, whole heads rotated",
         )
     if head_dim % 2:
         raise DamagedInput(f"{config.path}: head size {head_dim} is odd", "rotated pairs need two")

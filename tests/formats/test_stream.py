@@ -1,0 +1,80 @@
+"""The pass over the weights: whole, in order, and stopped by the first error."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from edgepack.formats import stream
+from edgepack.formats.stream import in_order, slabs
+from edgepack.models import TensorRef
+
+
+def test_results_come_in_the_order_of_the_jobs():
+    def job(number):
+        time.sleep(0.002 * (number % 3))
+        return number
+
+    jobs = (lambda n=n: job(n) for n in range(40))
+    assert list(in_order(jobs, threads=4)) == list(range(40))
+
+
+def test_no_jobs():
+    assert list(in_order(iter(()))) == []
+
+
+def test_only_a_few_jobs_are_ahead():
+    """Results not yet taken are memory: the next job is asked for when one is."""
+    asked = []
+
+    def jobs():
+        for number in range(100):
+            asked.append(number)
+            yield lambda n=number: n
+
+    results = in_order(jobs(), threads=2)
+    assert next(results) == 0
+    assert len(asked) <= 4
+    results.close()
+
+
+def test_the_first_error_is_raised_and_the_rest_is_not_run():
+    ran = []
+
+    def job(number):
+        ran.append(number)
+        if number == 3:
+            raise ValueError("job 3")
+        if number == 4:
+            raise ValueError("job 4")
+        return number
+
+    results = in_order((lambda n=n: job(n) for n in range(1000)), threads=2)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="job 3"):
+        next(results)
+    assert len(ran) < 10
+    assert threading.active_count() == 1 + sum(
+        thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()
+    )
+
+
+def test_a_failing_source_of_jobs_is_raised():
+    def jobs():
+        yield lambda: 0
+        raise OSError("no more")
+
+    with pytest.raises(OSError, match="no more"):
+        list(in_order(jobs(), threads=1))
+
+
+@pytest.mark.parametrize(("rows", "multiple"), [(1, 1), (10, 1), (10, 4), (64, 8), (7, 64)])
+def test_slabs_cover_every_row_once(tmp_path, monkeypatch, rows, multiple):
+    monkeypatch.setattr(stream, "SLAB_ELEMENTS", 30)
+    ref = TensorRef("w", "F32", (rows, 10), tmp_path / "w", 0, rows * 40)
+    cut = list(slabs(ref, multiple))
+    assert [row for slab in cut for row in range(slab.start, slab.stop)] == list(range(rows))
+    assert all((slab.stop - slab.start) % multiple == 0 for slab in cut[:-1])
+    assert all(slab.stop - slab.start <= max(3, multiple) for slab in cut)
