@@ -6,6 +6,6 @@ import os
 # comparison of reference and artifact takes 3.6 times as long. Read when numpy is first imported.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
-from edgepack.cli.app import main  # noqa: E402
+from edgepack.cli.app import main
 
 __all__ = ["main"]

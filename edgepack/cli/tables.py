@@ -129,7 +129,8 @@ def fidelity(report: FidelityReport) -> None:
         if m is not None
     ]
     headings = (
-        "span", "tokens", "mean KLD", "95% upper", "p99", "max", "top-1", "hard flips", "broken", "ln PPL",
+        "span", "tokens", "mean KLD", "95% upper", "p99", "max",
+        "top-1", "hard flips", "broken", "ln PPL",
     )  # fmt: skip
     write(
         f"{report.runtime} {report.runtime_version} against {report.reference} in float32: "

@@ -88,7 +88,7 @@ class Bootstrap:
         return found
 
     def document_rate(self, events: NDArray[np.bool_]) -> Interval:
-        """The share of documents with an event in any token; none at all proves little, as above."""
+        """The share of documents with an event in any token; `unseen` always holds here."""
         if not self.tokens:
             return Interval(nan, -inf, inf)
         hit = np.bincount(self._cluster, weights=events, minlength=self.documents) > 0

@@ -10,8 +10,8 @@ from pathlib import Path
 from edgepack import fidelity, models
 from edgepack.errors import Missing
 from edgepack.fidelity import Document, FidelityReport, runtimes
-from edgepack.fidelity.structure import tokenizer_differences
 from edgepack.fidelity.reference import Reference
+from edgepack.fidelity.structure import tokenizer_differences
 from edgepack.models import Checkpoint
 from edgepack.models.digest import sha256_of
 from edgepack.pipeline.progress import Report, silent, staged_progress

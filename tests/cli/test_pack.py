@@ -1,4 +1,4 @@
-"""The main job, as a stranger runs it: the real command, the trained fixture, the real llama.cpp."""
+"""The main job, as a stranger runs it: real command, trained fixture, real llama.cpp."""
 
 import json
 import shutil

@@ -33,10 +33,7 @@ def test_tiny_models_of_every_family(golden, family):
 
 
 def test_the_trained_fixture(golden):
-    path = golden / "reasoner_logits.npz"
-    if not path.exists():
-        pytest.skip("fixtures/golden/reasoner_logits.npz is not made yet")
-    documents, logits = stored(path)
+    documents, logits = stored(golden / "reasoner_logits.npz")
     made = Reference(open_checkpoint(str(golden.parent / "reasoner")), documents)
     for index, expected in enumerate(logits):
         np.testing.assert_allclose(made.logits(index), expected, rtol=0, atol=1e-3)
