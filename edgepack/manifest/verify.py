@@ -47,7 +47,12 @@ def verify(folder: Path, source: Path | None = None) -> Verified:
     Raises Missing without the folder, DamagedInput with every difference found.
     """
     manifest = read(folder)
-    wrong = {record.path: _file_difference(folder, record) for record in manifest.files}
+    # inspecting an artifact hashes its files on the way: they are read once
+    inspected = {record.path for artifact in manifest.artifacts for record in artifact.files}
+    wrong = {
+        record.path: _file_difference(folder, record, hashed=record.path not in inspected)
+        for record in manifest.files
+    }
     found = [f"{path} {what}" for path, what in wrong.items() if what]
     found += _unrecorded(folder, manifest)
     for artifact in manifest.artifacts:
@@ -77,7 +82,9 @@ def _checks(manifest: Manifest, source: Path | None) -> Iterator[str]:
         yield f"{source}: {len(manifest.source)} source files have the recorded size and sha256"
 
 
-def _file_difference(folder: Path, record: FileRecord, *, links: bool = False) -> str:
+def _file_difference(
+    folder: Path, record: FileRecord, *, links: bool = False, hashed: bool = True
+) -> str:
     """What is wrong with one recorded file, empty if nothing is.
 
     The path is plain (reading the manifest saw to that), so without `links` on the way it cannot
@@ -96,7 +103,7 @@ def _file_difference(folder: Path, record: FileRecord, *, links: bool = False) -
         size = path.stat().st_size
         if size != record.size:
             return f"has {size} bytes, recorded {record.size}"
-        sha256 = sha256_of(path)
+        sha256 = sha256_of(path) if hashed else record.sha256
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     return "" if sha256 == record.sha256 else f"has {sha256}, recorded {record.sha256}"
@@ -119,13 +126,19 @@ def _refuse(error: OSError) -> None:
 
 
 def _artifact_differences(folder: Path, artifact: Artifact) -> Iterator[str]:
-    """The artifact read anew, against its record; its files have been found to be the same."""
+    """The artifact read anew, against its record; its files are there, in their sizes."""
     name = artifact.files[0].path
     try:
         seen = formats.named(artifact.format).inspect(artifact.entry(folder))
     except EdgepackError as error:
         yield f"{name} cannot be inspected: {error.message}"
+        for record in artifact.files:
+            if what := _file_difference(folder, record):
+                yield f"{record.path} {what}"
         return
+    for now, then in zip(seen.files, artifact.files, strict=False):
+        if now.sha256 != then.sha256:
+            yield f"{then.path} has {now.sha256}, recorded {then.sha256}"
     for field in _INSPECTED:
         now, then = getattr(seen, field), getattr(artifact, field)
         if now != then:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgepack.errors import DamagedInput
 from edgepack.formats.artifact import Artifact, EncodingCount, FileRecord
+from edgepack.formats.gguf.digests import TensorExtent, digests
 from edgepack.formats.gguf.metadata import FILE_TYPES
-from edgepack.models.digest import sha256_of
 
 if TYPE_CHECKING:
     from gguf import GGUFReader, ReaderTensor
@@ -21,18 +20,22 @@ MAGIC = b"GGUF"
 def inspect(path: Path) -> Artifact:
     """Describe one GGUF file. Raises DamagedInput for a file that breaks the format."""
     reader = open_reader(path)
-    tensors = sorted(reader.tensors, key=lambda tensor: tensor.name)
+    tensors = [_extent(tensor) for tensor in reader.tensors]
     counts: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
     for tensor in tensors:
-        counts[tensor.tensor_type.name] += 1
-        sizes[tensor.tensor_type.name] += int(tensor.n_bytes)
+        counts[tensor.encoding] += 1
+        sizes[tensor.encoding] += tensor.size
+    try:
+        sha256, tensor_digest = digests(path, tensors)
+    except ValueError as error:
+        raise _damaged(path, str(error)) from error
     return Artifact(
         format="gguf",
         scheme=_scheme(path, reader),
         architecture=_architecture(path, reader),
-        files=(FileRecord(path.name, path.stat().st_size, sha256_of(path)),),
-        tensor_digest=_tensor_digest(tensors),
+        files=(FileRecord(path.name, path.stat().st_size, sha256),),
+        tensor_digest=tensor_digest,
         histogram=tuple(EncodingCount(n, counts[n], size) for n, size in sizes.most_common()),
     )
 
@@ -58,14 +61,14 @@ def open_reader(path: Path) -> GGUFReader:
     return reader
 
 
-def _tensor_digest(tensors: list[ReaderTensor]) -> str:
-    """sha256 over each tensor's `name NUL type NUL shape NUL` and bytes, in order of name."""
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        shape = "x".join(str(int(extent)) for extent in tensor.shape)
-        digest.update(f"{tensor.name}\0{tensor.tensor_type.name}\0{shape}\0".encode())
-        digest.update(tensor.data.data)
-    return f"sha256:{digest.hexdigest()}"
+def _extent(tensor: ReaderTensor) -> TensorExtent:
+    return TensorExtent(
+        name=tensor.name,
+        encoding=tensor.tensor_type.name,
+        shape="x".join(str(int(extent)) for extent in tensor.shape),
+        offset=int(tensor.data_offset),
+        size=int(tensor.n_bytes),
+    )
 
 
 def _scheme(path: Path, reader: GGUFReader) -> str:
