@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from edgepack.errors import FidelityFailed, FidelityInconclusive, OutputError
@@ -64,23 +65,21 @@ def staged(out: Path, *, force: bool = False) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     finally:
-        os.close(lock)
+        if lock is not None:
+            os.close(lock)
 
 
-def _claim(partial: Path) -> int:
-    """An empty, locked OUT.partial; what an interrupted run left there is removed."""
+def _claim(partial: Path) -> int | None:
+    """An empty OUT.partial and the lock on it; what an interrupted run left there is removed."""
     try:
         partial.mkdir(parents=True, exist_ok=True)
-        lock = os.open(partial, os.O_RDONLY)
+        lock = _lock(partial)
+    except BlockingIOError as error:
+        raise OutputError(f"{partial} is being written by another run", "wait for it") from error
     except OSError as error:
         raise OutputError(
             f"{partial}: cannot be made: {error.strerror}", "check the folder given with -o"
         ) from error
-    try:
-        _lock(lock)
-    except OSError as error:
-        os.close(lock)
-        raise OutputError(f"{partial} is being written by another run", "wait for it") from error
     for entry in partial.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
@@ -89,16 +88,28 @@ def _claim(partial: Path) -> int:
     return lock
 
 
-def _lock(descriptor: int) -> None:
-    """An exclusive lock on a folder, where the system has them (not Windows)."""
-    with suppress(ModuleNotFoundError):
-        import fcntl
+def _lock(folder: Path) -> int | None:
+    """An exclusive lock on a folder, to be closed; None on Windows, which has none.
 
+    Raises BlockingIOError where another process holds it.
+    """
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _sync(folder: Path) -> None:
-    """What is published must survive a power cut."""
+    """What is published must survive a power cut; Windows cannot open a folder to sync it."""
+    if sys.platform == "win32":
+        return
     for path in (*folder.rglob("*"), folder):
         descriptor = os.open(path, os.O_RDONLY)
         try:
