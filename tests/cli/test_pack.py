@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -30,6 +32,28 @@ def test_the_package_is_whole_and_passes(run, package):
 def test_llama_cpp_answers_from_the_package(package, reasoner):
     reply = answer(package / "reasoner-Q8_0.gguf", reasoner, "what is 47+386+9?")
     assert "The answer is 442." in reply
+
+
+SERVE = """
+import json, sys, xllamacpp
+parameters = xllamacpp.CommonParams()
+parameters.model.path = sys.argv[1]
+parameters.n_ctx, parameters.n_parallel, parameters.n_gpu_layers = 1024, 1, 0
+parameters.warmup, parameters.verbosity = False, -1
+question = {"role": "user", "content": "what is 47+386+9?"}
+request = {"messages": [question], "temperature": 0, "max_tokens": 400}
+print(json.dumps(xllamacpp.Server(parameters).handle_chat_completions(request)))
+"""
+
+
+def test_llama_servers_chat_endpoint_answers_with_the_packages_own_template(package):
+    done = subprocess.run(
+        [sys.executable, "-c", SERVE, package / "reasoner-Q8_0.gguf"],
+        capture_output=True, text=True, check=True, timeout=120,
+    )  # fmt: skip
+    (choice,) = json.loads(done.stdout.splitlines()[-1])["choices"]
+    assert choice["finish_reason"] == "stop"
+    assert choice["message"]["content"].endswith("The answer is 442.")
 
 
 def test_the_manifest_binds_the_verdict_to_the_bytes(package):
