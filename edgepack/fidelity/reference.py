@@ -12,16 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from itertools import pairwise
 from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepack.errors import UsageError
-from edgepack.models import Checkpoint
+from edgepack.formats.stream import slabs
+from edgepack.models import Checkpoint, TensorRef
 from edgepack.models.decoder import Attention
 from edgepack.models.rope import frequencies
 
+BATCH_ROWS = 2048  # tokens run together: bounds what a layer needs beside its weights
 QUERY_ROWS = 256  # queries scored at once: bounds the score matrix to heads x 256 x length
 
 Array = NDArray[np.float32]
@@ -61,25 +64,42 @@ class Reference:
     def _run(self, ids: NDArray[np.int64], progress: Callable[[int, int], None]) -> Array:
         """Final normalised hidden states of all documents laid end to end, [tokens, width]."""
         decoder = self._checkpoint.decoder
-        spans = [slice(a, b) for a, b in zip(self._starts, self._starts[1:], strict=False)]
-        positions = np.concatenate([np.arange(length) for length in self._lengths])
-        hidden = self._global("token_embd.weight")[ids]
+        hidden = self._embed(ids)
         for index, layer in enumerate(decoder.layers):
             weights = self._layer(index)
-            cos, sin = rotation(layer.attention, positions)
-            normed = rms_norm(hidden, weights["attn_norm.weight"], decoder.norm_epsilon)
-            hidden += attend(
-                normed, weights, layer.attention, cos, sin, spans, decoder.norm_epsilon
-            )
-            normed = rms_norm(hidden, weights["ffn_norm.weight"], decoder.norm_epsilon)
-            hidden += feed_forward(normed, weights)
+            for documents in self._batches():
+                rows = slice(documents[0].start, documents[-1].stop)
+                run_layer(hidden[rows], weights, layer.attention, documents, decoder.norm_epsilon)
             progress(index + 1, len(decoder.layers))
         return rms_norm(hidden, self._global("output_norm.weight"), decoder.norm_epsilon)
 
-    def _global(self, role: str) -> Array:
+    def _batches(self) -> Iterator[list[slice]]:
+        """Neighbouring documents, as rows of the hidden states, at least BATCH_ROWS together."""
+        batch: list[slice] = []
+        for start, stop in pairwise(self._starts):
+            batch.append(slice(start, stop))
+            if stop - batch[0].start >= BATCH_ROWS:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def _embed(self, ids: NDArray[np.int64]) -> Array:
+        """Rows of the embedding for `ids`, [tokens, width]; the table is read in slabs."""
+        ref = self._ref("token_embd.weight")
+        hidden = np.empty((len(ids), ref.columns), np.float32)
+        for slab in slabs(ref):
+            here = (ids >= slab.start) & (ids < slab.stop)
+            hidden[here] = ref.read_rows(slab.start, slab.stop)[ids[here] - slab.start]
+        return hidden
+
+    def _ref(self, role: str) -> TensorRef:
         weights = self._checkpoint.decoder.weights
         weight = next(w for w in weights if w.layer is None and w.role == role)
-        return self._checkpoint.ref(weight).read()
+        return self._checkpoint.ref(weight)
+
+    def _global(self, role: str) -> Array:
+        return self._ref(role).read()
 
     def _layer(self, index: int) -> LayerWeights:
         weights = self._checkpoint.decoder.weights
@@ -98,6 +118,24 @@ def _check_documents(documents: Sequence[Sequence[int]], vocabulary: int) -> Non
             f"token id {outside} is outside the vocabulary of {vocabulary}",
             "tokenize with the checkpoint's own tokenizer",
         )
+
+
+def run_layer(
+    hidden: Array,
+    weights: LayerWeights,
+    attention: Attention,
+    documents: Sequence[slice],
+    epsilon: float,
+) -> None:
+    """One layer, added to `hidden` [tokens, width] in place.
+
+    `documents` are neighbouring slices of all rows; the first one starts at row 0 of `hidden`.
+    """
+    spans = [slice(d.start - documents[0].start, d.stop - documents[0].start) for d in documents]
+    normed = rms_norm(hidden, weights["attn_norm.weight"], epsilon)
+    hidden += attend(normed, weights, attention, spans, epsilon)
+    normed = rms_norm(hidden, weights["ffn_norm.weight"], epsilon)
+    hidden += feed_forward(normed, weights)
 
 
 def rms_norm(x: Array, weight: Array, epsilon: float) -> Array:
@@ -132,12 +170,13 @@ def attend(
     x: Array,
     weights: LayerWeights,
     attention: Attention,
-    cos: Array,
-    sin: Array,
     spans: Sequence[slice],
     epsilon: float,
 ) -> Array:
     """Causal self-attention of every document in `spans`, [tokens, width]."""
+
+    positions = np.concatenate([np.arange(span.stop - span.start) for span in spans])
+    cos, sin = rotation(attention, positions)
 
     def heads(name: str, count: int) -> Array:
         projected = linear(x, weights, name).reshape(len(x), count, attention.head_dim)
