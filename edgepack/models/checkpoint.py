@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TypeGuard
@@ -29,7 +29,7 @@ class Checkpoint:
     """One model on disk.
 
     `name` is its hub id or folder name, `revision` the hub commit or None; `shards` the weight
-    files; `tensors` maps names to where they lie; `skipped` are tensors no reader needs, each
+    files, `stamps` their state when opened; `tensors` maps names to where they lie; `skipped` are tensors no reader needs, each
     with the reason.
     """
 
@@ -40,6 +40,7 @@ class Checkpoint:
     shards: tuple[Path, ...]
     tensors: Mapping[str, TensorRef]
     skipped: tuple[tuple[str, str], ...]
+    stamps: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
 
     def ref(self, weight: Weight) -> TensorRef:
         """Where `weight` lies; every weight of `decoder` was found when the checkpoint opened."""
@@ -71,9 +72,16 @@ class Checkpoint:
         return (*(path for path in (*side, *extra) if path.is_file()), *self.shards)
 
     def digests(self) -> Iterator[tuple[Path, str]]:
-        """(file, sha256) of every source file, one at a time: shards may be large."""
+        """(file, sha256) of every source file, one at a time: shards may be large.
+
+        Raises DamagedInput where a shard is no longer the file that was opened: what was read
+        from it would be bound to bytes it did not come from.
+        """
         for path in self.files:
-            yield path, sha256_of(path)
+            digest = sha256_of(path)
+            if path in self.stamps and _stamp(path) != self.stamps[path]:
+                raise DamagedInput(f"{path}: it changed while it was read", "run it again")
+            yield path, digest
 
 
 def open_checkpoint(source: str) -> Checkpoint:
@@ -85,7 +93,14 @@ def open_checkpoint(source: str) -> Checkpoint:
     decoder = families.decoder(Config.read(root / "config.json"))
     shards, tensors = _read_shards(root)
     skipped = _match(root, decoder, tensors)
-    return Checkpoint(root, name, revision, decoder, shards, tensors, skipped)
+    stamps = {path: _stamp(path) for path in shards}
+    return Checkpoint(root, name, revision, decoder, shards, tensors, skipped, stamps)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Time of the last change (ns) and size (bytes)."""
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
 
 
 def read_decoder(source: str) -> tuple[str, Decoder]:

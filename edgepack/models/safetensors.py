@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+CHANGED = "the file changed while it was read, or the disk failed; fetch it again"
+
 HEADER_LIMIT = 100_000_000  # the format's own limit, in bytes
 
 ITEM_BYTES = {
@@ -76,17 +78,20 @@ class TensorRef:
 
 def _read_exactly(ref: TensorRef, offset: int, count: int) -> bytearray:
     buffer = bytearray(count)
-    with ref.file.open("rb", buffering=0) as file:
-        file.seek(offset)
-        view, filled = memoryview(buffer), 0
-        while filled < count:
-            got = file.readinto(view[filled:])
-            if not got:
-                raise DamagedInput(
-                    f"{ref.file}: tensor {ref.name} ends after {filled} of {count} bytes",
-                    "the file changed while it was read, or the disk failed; fetch it again",
-                )
-            filled += got
+    view, filled = memoryview(buffer), 0
+    try:
+        with ref.file.open("rb", buffering=0) as file:
+            file.seek(offset)
+            while filled < count and (got := file.readinto(view[filled:])):
+                filled += got
+    except OSError as error:
+        raise DamagedInput(
+            f"{ref.file}: tensor {ref.name} cannot be read: {error.strerror}", CHANGED
+        ) from error
+    if filled < count:
+        raise DamagedInput(
+            f"{ref.file}: tensor {ref.name} ends after {filled} of {count} bytes", CHANGED
+        )
     return buffer
 
 

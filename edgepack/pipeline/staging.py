@@ -13,13 +13,14 @@ from edgepack.errors import FidelityFailed, FidelityInconclusive, OutputError
 from edgepack.units import format_bytes
 
 PACKAGE_FILE = "edgepack.toml"
+OWN_NAMES = frozenset({PACKAGE_FILE, f".{PACKAGE_FILE}.partial", "fidelity.json", "model.sig"})
 SPARE_BYTES = 16 * 1024 * 1024  # manifest, reports, and the file system's own needs
 
 
 def check_output(out: Path, *, force: bool) -> None:
     """Raises OutputError if `out` exists and may not be replaced.
 
-    Even `force` replaces only what edgepack writes: a file, a package, a folder of artifacts.
+    Even `force` replaces only what edgepack writes: an artifact, a package with nothing else in it.
     """
     if not out.exists() and not out.is_symlink():
         return
@@ -27,7 +28,8 @@ def check_output(out: Path, *, force: bool) -> None:
         raise OutputError(f"{out} exists", "choose another -o, or replace it with --force")
     if out.is_symlink() or out.is_dir() == is_file_name(out) or not _replaceable(out):
         raise OutputError(
-            f"{out} is not a package or a folder of artifacts", "--force does not replace it"
+            f"{out} is not a package, or holds files of somebody else",
+            "--force does not replace it; move it away by hand",
         )
 
 
@@ -71,6 +73,8 @@ def staged(out: Path, *, force: bool = False) -> Iterator[Path]:
 
 def _claim(partial: Path) -> int | None:
     """An empty OUT.partial and the lock on it; what an interrupted run left there is removed."""
+    if partial.is_symlink():
+        raise OutputError(f"{partial} is a symbolic link", "move it away, or choose another -o")
     try:
         partial.mkdir(parents=True, exist_ok=True)
         lock = _lock(partial)
@@ -80,11 +84,12 @@ def _claim(partial: Path) -> int | None:
         raise OutputError(
             f"{partial}: cannot be made: {error.strerror}", "check the folder given with -o"
         ) from error
+    if not _only_ours(partial):
+        if lock is not None:
+            os.close(lock)
+        raise OutputError(f"{partial} holds files of somebody else", "move it away by hand")
     for entry in partial.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink()
+        entry.unlink()
     return lock
 
 
@@ -127,12 +132,21 @@ def _publish(partial: Path, out: Path) -> None:
         elif not out.exists():
             partial.rename(out)
         else:
-            earlier = out.with_name(f"{out.name}.replaced")
-            out.rename(earlier)
-            partial.rename(out)
-            shutil.rmtree(earlier)
+            _replace(partial, out)
     except OSError as error:
         raise OutputError(f"{out}: cannot be published: {error.strerror}", "check -o") from error
+
+
+def _replace(partial: Path, out: Path) -> None:
+    """Swap the folders; whatever stops it between the two renames, the earlier one comes back."""
+    earlier = out.with_name(f"{out.name}.replaced")
+    out.rename(earlier)
+    try:
+        partial.rename(out)
+    except BaseException:
+        earlier.rename(out)
+        raise
+    shutil.rmtree(earlier)
 
 
 def is_file_name(out: Path) -> bool:
@@ -141,8 +155,15 @@ def is_file_name(out: Path) -> bool:
 
 
 def _replaceable(out: Path) -> bool:
-    """An artifact, a package, an empty folder, or one that holds artifacts and nothing else."""
+    """An artifact, an empty folder, or a package in which nobody keeps anything else."""
     if out.is_file():
         return True
-    entries = list(out.iterdir())
-    return (out / PACKAGE_FILE).is_file() or all(e.suffix == ".gguf" for e in entries)
+    return not any(out.iterdir()) or ((out / PACKAGE_FILE).is_file() and _only_ours(out))
+
+
+def _only_ours(folder: Path) -> bool:
+    """Whether every entry has a name that edgepack gives."""
+    return all(
+        not entry.is_dir() and (entry.suffix == ".gguf" or entry.name in OWN_NAMES)
+        for entry in folder.iterdir()
+    )

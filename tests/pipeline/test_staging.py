@@ -1,6 +1,7 @@
 """Nothing is lost or half written, whatever happens inside."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -81,8 +82,9 @@ def test_a_link_is_never_replaced(tmp_path):
 
 
 def test_leftovers_of_an_interrupted_run_are_cleared(tmp_path):
-    (tmp_path / "out.partial" / "sub").mkdir(parents=True)
-    (tmp_path / "out.partial" / "half.gguf").write_bytes(b"half")
+    (tmp_path / "out.partial").mkdir()
+    for name in ("half.gguf", "fidelity.json", ".edgepack.toml.partial"):
+        (tmp_path / "out.partial" / name).write_bytes(b"half")
     with staged(tmp_path / "out") as folder:
         assert list(folder.iterdir()) == []
         write_package(folder)
@@ -120,3 +122,41 @@ def test_space_is_asked_of_the_nearest_folder_that_exists(tmp_path, monkeypatch)
     monkeypatch.setattr(staging.shutil, "disk_usage", lambda p: asked.append(p) or usage(p))
     check_space(tmp_path / "a" / "b" / "out", 1)
     assert asked == [tmp_path]
+
+
+@pytest.mark.parametrize("name", ["out", "out.partial"])
+def test_files_of_somebody_else_are_never_removed(tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    write_package(folder)
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match="somebody else"), staged(tmp_path / "out", force=True):
+        pytest.fail("entered")
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_a_partial_folder_that_is_a_link_is_not_followed(tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "model.gguf").write_text("mine")
+    (tmp_path / "out.partial").symlink_to(tmp_path / "precious")
+    with pytest.raises(OutputError, match="symbolic link"), staged(tmp_path / "out"):
+        pytest.fail("entered")
+    assert (tmp_path / "precious" / "model.gguf").exists()
+
+
+def test_stopped_between_the_renames_the_earlier_package_comes_back(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    with staged(out) as folder:
+        write_package(folder, "old")
+    rename = Path.rename
+
+    def stop(path, target):
+        if path.name == "out.partial":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", stop)
+    with pytest.raises(KeyboardInterrupt), staged(out, force=True) as folder:
+        write_package(folder, "new")
+    assert (out / "edgepack.toml").read_text() == "old"
+    assert list(tmp_path.iterdir()) == [out]
