@@ -29,7 +29,8 @@ class Checkpoint:
     """One model on disk.
 
     `name` is its hub id or folder name, `revision` the hub commit or None; `shards` the weight
-    files, `stamps` their state when opened; `tensors` maps names to where they lie; `skipped` are tensors no reader needs, each
+    files, `stamps` their state when opened; `tensors` maps names to where they lie; `skipped` are
+    tensors no reader needs, each
     with the reason.
     """
 

@@ -140,6 +140,8 @@ def _publish(partial: Path, out: Path) -> None:
 def _replace(partial: Path, out: Path) -> None:
     """Swap the folders; whatever stops it between the two renames, the earlier one comes back."""
     earlier = out.with_name(f"{out.name}.replaced")
+    if earlier.is_dir() and not earlier.is_symlink() and _only_ours(earlier):
+        shutil.rmtree(earlier)  # a run was killed after its second rename
     out.rename(earlier)
     try:
         partial.rename(out)

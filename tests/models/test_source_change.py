@@ -1,4 +1,4 @@
-"""A source that changes under the reader is an error of ours, and is never recorded as the source."""
+"""A source that changes under the reader is an error, and is never recorded as the source."""
 
 import shutil
 from pathlib import Path

@@ -160,3 +160,14 @@ def test_stopped_between_the_renames_the_earlier_package_comes_back(tmp_path, mo
         write_package(folder, "new")
     assert (out / "edgepack.toml").read_text() == "old"
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_what_a_killed_swap_left_behind_is_cleared(tmp_path):
+    out = tmp_path / "out"
+    for folder in (out, tmp_path / "out.replaced"):
+        folder.mkdir()
+        write_package(folder, "old")
+    with staged(out, force=True) as folder:
+        write_package(folder)
+    assert (out / "edgepack.toml").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [out]
