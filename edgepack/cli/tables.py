@@ -30,7 +30,8 @@ def write(*parts: str | Table) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
     for part in parts:
-        console.print(part, markup=False) if isinstance(part, str) else console.print(part)
+        # print keeps a long line whole: it may be a path, or TOML
+        print(part) if isinstance(part, str) else console.print(part)
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> Table:

@@ -70,6 +70,7 @@ class Reference:
             for documents in self._batches():
                 rows = slice(documents[0].start, documents[-1].stop)
                 run_layer(hidden[rows], weights, layer.attention, documents, decoder.norm_epsilon)
+            del weights  # before the next layer is read, so that one is held at a time
             progress(index + 1, len(decoder.layers))
         return rms_norm(hidden, self._global("output_norm.weight"), decoder.norm_epsilon)
 

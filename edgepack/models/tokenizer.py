@@ -114,7 +114,12 @@ def read_tokenizer(root: Path, vocabulary: int) -> Tokenizer:
         for name in ("bos_token", "eos_token", "unk_token", "pad_token")
         if (text := _content(config.get(name))) is not None
     }
-    bos, eos = ids.get(special.get("bos_token", "")), ids.get(special.get("eos_token", ""))
+    bos, eos = (
+        ids.get(special[f"{name}_token"])
+        if f"{name}_token" in special
+        else _configured_id(root, f"{name}_token_id", vocabulary)
+        for name in ("bos", "eos")
+    )
     adds = _probe(path, backend)
     return Tokenizer(
         path=path,
@@ -198,6 +203,19 @@ def _tokens(
 
 def _is_byte(token: str) -> bool:
     return len(token) == 6 and token.startswith("<0x") and token.endswith(">")
+
+
+def _configured_id(root: Path, key: str, vocabulary: int) -> int | None:
+    """An id that only generation_config.json or config.json states; of several, the first.
+
+    Without it a runtime would take a default of its own, and stop at a wrong token or never.
+    """
+    for name in ("generation_config.json", "config.json"):
+        value = read_json(root / name).get(key) if (root / name).is_file() else None
+        first = value[0] if isinstance(value, list) and value else value
+        if type(first) is int and 0 <= first < vocabulary:
+            return first
+    return None
 
 
 def _pair(merge: Any) -> tuple[str, str]:

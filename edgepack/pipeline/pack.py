@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgepack import fidelity, formats, manifest, models
-from edgepack.errors import EdgepackError, FidelityFailed, FidelityInconclusive
+from edgepack.errors import EdgepackError, FidelityFailed, FidelityInconclusive, UsageError
 from edgepack.fidelity import FidelityReport
 from edgepack.formats import Artifact
 from edgepack.memory import Fit
@@ -54,11 +54,15 @@ def pack(request: PackRequest, report: Report = silent) -> Packed:
     Cheap questions come first: names, output, device, corpus, space. Raises what each step
     raises; FidelityFailed or FidelityInconclusive leave OUT.partial for inspection.
     """
+    if staging.is_file_name(request.out):
+        raise UsageError(f"{request.out} names a file", "a package is a folder: give one with -o")
     staging.check_output(request.out, force=request.force)
+    if request.scheme.lower() != "auto":
+        scheme(request.scheme)  # an unknown name is said before anything is fetched
     targets = [formats.named(name) for name in dict.fromkeys(request.to)]
     limits = fidelity.profile(request.profile)
-    checkpoint = models.open_checkpoint(request.model)
     hardware = request.target.hardware()
+    checkpoint = models.open_checkpoint(request.model)
     deployment = request.settings.deployment(checkpoint.decoder)
     fit = fit_scheme(checkpoint.decoder, hardware, deployment, request.scheme)
     chosen = scheme(fit.scheme)

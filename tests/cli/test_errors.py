@@ -129,6 +129,13 @@ def test_output_exists(refused, broken, tmp_path):
     refused(broken, 1, "exists", "--force")
 
 
+def test_a_package_is_a_folder(run, broken, tmp_path):
+    done = run("pack", broken, "-o", tmp_path / "model.gguf")
+    assert done.code == 2
+    assert "folder" in done.err
+    assert not (tmp_path / "model.gguf.partial").exists()
+
+
 def test_force_replaces_only_what_edgepack_writes(refused, broken, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("years of work")
