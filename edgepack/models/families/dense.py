@@ -20,6 +20,8 @@ from edgepack.models.decoder import (
     Weight,
 )
 
+DEEPEST = 10_000  # layers; a config may state any number, and each one takes memory
+
 
 def dense_decoder(
     config: Config,
@@ -52,7 +54,12 @@ def dense_decoder(
         heads, kv_heads, head_dim, rope(config, head_dim), qkv_bias, output_bias, qk_norm
     )
     layer = Layer(attention, FeedForward(config.integer("intermediate_size"), mlp_bias))
-    layers = (layer,) * config.integer("num_hidden_layers")
+    depth = config.integer("num_hidden_layers")
+    if depth > DEEPEST:
+        raise DamagedInput(
+            f"{config.path}: num_hidden_layers is {depth}", f"it must be at most {DEEPEST}"
+        )
+    layers = (layer,) * depth
     vocabulary, tied = config.integer("vocab_size"), config.flag("tie_word_embeddings")
     return Decoder(
         vocabulary=vocabulary,
