@@ -58,7 +58,12 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Token ids; control tokens in the text are parsed, none is added."""
-        ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
+        try:
+            ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
+        except TypeError as error:  # a lone surrogate, which JSON can spell and UTF-8 cannot
+            raise DamagedInput(
+                f"text is not Unicode: {text[:40]!r}", "remove the lone surrogate"
+            ) from error
         return ids
 
     def decode(self, ids: Sequence[int]) -> str:
