@@ -20,7 +20,7 @@ _ELEMENT: Final = ", ".join(
 )
 
 HEADER: Final = f"""\
-# An edgepack package. `edgepack verify` recomputes what this file says.
+# An edgepack package. `edgepack verify` recomputes its files, digests, sums and verdict.
 #
 # The memory law, for a context of one's own:
 #   cells = the context, rounded up to a multiple of {CONTEXT_STEP}

@@ -176,6 +176,13 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     counted = [(name, weight_bytes(artifact)) for name, artifact in artifacts.items()]
     if recorded != counted:
         yield f"memory.weights are {recorded}, the histograms add up to {counted}"
+    if manifest.fit.scheme not in {artifact.scheme for artifact in manifest.artifacts}:
+        yield f"fit.scheme is {manifest.fit.scheme!r}, which no artifact has"
+    if manifest.fit.longest_context > manifest.model.context_length:
+        yield (
+            f"fit.longest_context is {manifest.fit.longest_context}, "
+            f"beyond model.context_length {manifest.model.context_length}"
+        )
     yield from _sum_differences(manifest.fit)
 
 
