@@ -11,6 +11,8 @@ from types import ModuleType
 import pytest
 from hypothesis import settings
 
+from edgepack import formats
+
 # CI draws the same examples every time; at a desk they stay random, and find new ones.
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
@@ -31,6 +33,26 @@ def builder() -> ModuleType:
         sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[name])
     return sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def written():
+    """`written(format, checkpoint, scheme, folder)`: one artifact, as the real pass writes it."""
+
+    def write(kind, checkpoint, scheme, folder, progress=lambda done, total: None):
+        target = formats.Target(kind, scheme, folder)
+        (artifact,) = formats.write(checkpoint, [target], progress)
+        return artifact
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def planned_bytes():
+    """`planned_bytes(format, checkpoint, scheme)`, before anything is written."""
+    return lambda kind, checkpoint, scheme: sum(
+        file.size for file in kind.plan(checkpoint, scheme).files
+    )
 
 
 @pytest.fixture(scope="session")

@@ -40,12 +40,26 @@ Memory = Annotated[
 Context = Annotated[
     int | None, typer.Option("--ctx", metavar="N", min=1, help="Context in tokens [4096].")
 ]
-Cache = Annotated[str, typer.Option("--kv", metavar="TYPE", help="Type of the KV cache.")]
+Cache = Annotated[str | None, typer.Option("--kv", metavar="TYPE", help="Type of the KV cache.")]
 Slots = Annotated[int, typer.Option(metavar="N", min=1, help="Sequences served at once.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print the path alone.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an earlier OUT.")]
-To = Annotated[list[str], typer.Option("--to", metavar="FORMAT", help="gguf; may be repeated.")]
+To = Annotated[
+    list[str], typer.Option("--to", metavar="FORMAT", help="gguf, mlx or onnx; may be repeated.")
+]
+SchemeName = Annotated[
+    str | None, typer.Option("--scheme", metavar="NAME", help="Q4_K_M, Q8_0, F16, 4bit-g64, ...")
+]
+Bits = Annotated[
+    int | None, typer.Option(metavar="N", help="The usual scheme of N bits in each format.")
+]
+Group = Annotated[
+    int | None, typer.Option(metavar="N", help="With --bits: weights that share a scale.")
+]
+Plain = Annotated[
+    bool, typer.Option("--plain", help="MLX, ONNX: round to nearest instead of searching scales.")
+]
 Corpus = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="JSONL documents; default: the checkpoint's eval.jsonl."),
@@ -89,31 +103,32 @@ def fit(
     device: Device = None,
     memory: Memory = None,
     ctx: Context = None,
-    kv: Cache = "f16",
+    kv: Cache = None,
     slots: Slots = 1,
+    to: To = ["gguf"],  # noqa: B006  # typer copies it
+    scheme: SchemeName = None,
+    bits: Bits = None,
+    group: Group = None,
     as_json: Json = False,
 ) -> Answer:
     """What MODEL needs at every bit width, and what of it fits. Exit 3 if nothing does."""
     from edgepack.cli import tables
     from edgepack.cli.plain import plain
-    from edgepack.errors import DoesNotFit
     from edgepack.pipeline import fit as verb
+    from edgepack.pipeline.choice import Choice
 
-    answer = verb.fit(model, _target(device, memory), verb.Settings(ctx, kv, slots))
-    error = None
-    if not any(f.fits for f in answer.fits):
-        try:
-            _ = answer.chosen
-        except DoesNotFit as nothing:
-            error = nothing
+    choice = Choice(tuple(to), scheme, bits, group)
+    answer = verb.fit(model, _target(device, memory), verb.Settings(ctx, kv, slots), choice)
     data = {
         "model": answer.model,
         "parameters": answer.decoder.parameters,
         "device": answer.hardware.name,
-        "deployment": plain(answer.deployment),
-        "fits": [_fit_data(f) for f in answer.fits],
+        "fits": [
+            {"format": row.form.name, "deployment": plain(row.deployment), **_fit_data(row.fit)}
+            for row in answer.rows
+        ],
     }
-    return Answer(data, lambda: tables.fit(answer), error=error)
+    return Answer(data, lambda: tables.fit(answer), error=answer.nothing_fits)
 
 
 @app.command()
@@ -121,8 +136,11 @@ def fit(
 def quantize(
     model: Model,
     out: Out,
-    scheme: Annotated[str, typer.Option(metavar="NAME", help="Q4_K_M, Q8_0, F16, ...")],
     to: To = ["gguf"],  # noqa: B006  # typer copies it
+    scheme: SchemeName = None,
+    bits: Bits = None,
+    group: Group = None,
+    plain: Plain = False,
     force: Force = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")
@@ -132,16 +150,17 @@ def quantize(
 ) -> Answer:
     """Encode MODEL into OUT: one file if OUT ends in .gguf, else a folder."""
     from edgepack.cli import tables
-    from edgepack.cli.plain import plain
+    from edgepack.cli.plain import plain as values
     from edgepack.pipeline import quantize as verb
-    from edgepack.units import format_bytes
+    from edgepack.pipeline.choice import Choice
 
+    choice = Choice(tuple(to), scheme, bits, group, plain)
     with progress(quiet=quiet or as_json) as report:
-        done = verb.quantize(model, to, scheme, out, force=force, dry_run=dry_run, report=report)
+        done = verb.quantize(model, choice, out, force=force, dry_run=dry_run, report=report)
+    data = {**values(done), "planned_bytes": done.planned_bytes}
     if dry_run:
-        text = f"{done.scheme}: {format_bytes(done.planned_bytes)} ({done.planned_bytes} bytes)"
-        return Answer(plain(done), lambda: tables.write(f"{text} would be written to {out}"))
-    return Answer(plain(done), lambda: tables.quantized(done), path=str(out))
+        return Answer(data, lambda: tables.planned(done))
+    return Answer(data, lambda: tables.quantized(done), path=str(out))
 
 
 @app.command()
@@ -162,7 +181,7 @@ def validate(
 
     with progress(quiet=as_json) as report:
         found = verb.validate(artifact, reference, corpus=corpus, profile=profile, report=report)
-    return Answer(found.to_dict(), lambda: tables.fidelity(found), error=verdict_error(found))
+    return Answer(found.to_dict(), lambda: tables.fidelity(found), error=verdict_error([found]))
 
 
 @app.command()
@@ -173,11 +192,12 @@ def pack(
     device: Device = None,
     memory: Memory = None,
     to: To = ["gguf"],  # noqa: B006  # typer copies it
-    scheme: Annotated[
-        str, typer.Option(metavar="NAME", help="auto: the most faithful one that fits.")
-    ] = "auto",
+    scheme: SchemeName = "auto",
+    bits: Bits = None,
+    group: Group = None,
+    plain: Plain = False,
     ctx: Context = None,
-    kv: Cache = "f16",
+    kv: Cache = None,
     slots: Slots = 1,
     corpus: Corpus = None,
     profile: Gate = "balanced",
@@ -188,40 +208,50 @@ def pack(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> Answer:
-    """MODEL and a device in, a measured package out: fit, quantize, validate, manifest."""
+    """MODEL and a device in, a measured package out: fit, quantize, validate, manifest.
+
+    The scheme `auto`, the default, is the most faithful one of at most 8 bits that fits.
+    """
     from edgepack.cli import tables
-    from edgepack.cli.plain import plain
+    from edgepack.cli.plain import plain as values
     from edgepack.pipeline import pack as verb
+    from edgepack.pipeline.choice import AUTO, Choice
     from edgepack.pipeline.fit import Settings
 
+    named = None if bits is not None and scheme == AUTO else scheme
     request = verb.PackRequest(
-        model, out, tuple(to), scheme, _target(device, memory), Settings(ctx, kv, slots),
-        corpus, profile, allow_failed, force, ("edgepack", *sys.argv[1:]),
+        model, out, Choice(tuple(to), named, bits, group, plain), _target(device, memory),
+        Settings(ctx, kv, slots), corpus, profile, allow_failed, force,
+        ("edgepack", *sys.argv[1:]),
     )  # fmt: skip
     with progress(quiet=quiet or as_json) as report:
         done = verb.pack(request, report)
     data = {
         "out": str(done.out),
         "device": done.device,
-        "artifacts": plain(done.artifacts),
-        "fit": _fit_data(done.fit),
-        "fidelity": done.fidelity.to_dict(),
+        "artifacts": values(done.artifacts),
+        "fits": [_fit_data(fit) for fit in done.fits],
+        "fidelity": [report.to_dict() for report in done.reports],
     }
-    return Answer(data, lambda: tables.packed(done), path=str(out))
+    return Answer(data, lambda: tables.packed(done), path=str(out), error=done.error)
 
 
 @app.command()
 @command
 def verify(
     package: Annotated[Path, typer.Argument(metavar="DIR", help="A package made by pack.")],
+    source: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="Compare with the checkpoint it came from.")
+    ] = None,
     as_json: Json = False,
 ) -> Answer:
     """Recompute everything a package says of itself. Exit 5 on any difference."""
     from edgepack import manifest
     from edgepack.cli import tables
     from edgepack.cli.plain import plain
+    from edgepack.models import open_checkpoint
 
-    checked = manifest.verify(package)
+    checked = manifest.verify(package, open_checkpoint(source) if source else None)
     return Answer(plain(checked), lambda: tables.verified(package, checked))
 
 

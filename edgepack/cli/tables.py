@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from edgepack.fidelity import FidelityReport
+    from edgepack.formats import Artifact
     from edgepack.hardware import Figure, Hardware
     from edgepack.manifest import Verified
     from edgepack.memory import Fit
@@ -80,19 +81,28 @@ def hardware(found: Hardware) -> None:
 
 def fit(answer: FitTable) -> None:
     """A row per scheme: file, memory, verdict, headroom, longest context, speed."""
-    d = answer.deployment
+    first = answer.rows[0]
+    d = first.deployment
+    caches = ", ".join(dict.fromkeys(row.deployment.kv_type_k for row in answer.rows))
     write(
         f"{answer.model}: {format_count(answer.decoder.parameters)} parameters, "
         f"trained for {answer.decoder.context_length:,} tokens",
-        f"{answer.hardware.name}: {format_bytes(answer.fits[0].budget)} for a model; "
-        f"context {d.context:,}, {d.kv_type_k} cache, {d.slots} slot{'s' * (d.slots > 1)}",
-        table(
-            ("scheme", "weights", "KV cache", "other", "total", "fits", "headroom",
-             "longest ctx", "tokens/s"),
-            (_fit_row(f) for f in answer.fits),
-        ),
-        *dict.fromkeys(f"note: {note}" for f in answer.fits for note in f.notes),
-    )  # fmt: skip
+        f"{answer.hardware.name}: {format_bytes(first.fit.budget)} for a model; "
+        f"context {d.context:,}, {caches} cache, {d.slots} slot{'s' * (d.slots > 1)}",
+    )
+    by_format: dict[str, list[Fit]] = {}
+    for row in answer.rows:
+        by_format.setdefault(row.form.name, []).append(row.fit)
+    for name, fits in by_format.items():
+        heading = "scheme" if len(by_format) == 1 else name
+        write(
+            table(
+                (heading, "weights", "KV cache", "other", "total", "fits", "headroom",
+                 "longest ctx", "tokens/s"),
+                (_fit_row(fit) for fit in fits),
+            )
+        )  # fmt: skip
+    write(*dict.fromkeys(f"note: {note}" for row in answer.rows for note in row.fit.notes))
 
 
 def _fit_row(fit: Fit) -> tuple[str, ...]:
@@ -144,40 +154,51 @@ def fidelity(report: FidelityReport) -> None:
 
 
 def packed(result: Packed) -> None:
-    """What was published, in a few lines."""
-    fit, report = result.fit, result.fidelity
-    lines = []
-    for artifact in result.artifacts:
-        kinds = ", ".join(f"{c.tensors} {c.encoding}" for c in artifact.histogram)
-        lines.append(
-            f"{artifact.format:<10}{artifact.scheme}, {format_bytes(artifact.size)} ({kinds})"
+    """What was made, in a few lines an artifact."""
+    for artifact, fit, report in zip(result.artifacts, result.fits, result.reports, strict=True):
+        write(
+            f"{artifact.format:<10}{artifact.scheme}, {format_bytes(artifact.size)} "
+            f"({_kinds(artifact)})",
+            f"{'fits':<10}{result.device}: {format_bytes(fit.footprint.total)} of "
+            f"{format_bytes(fit.budget)} at a context of {fit.context:,}",
+            f"{'fidelity':<10}{report.verdict} ({report.profile}): {_distance(report)}",
         )
+    write(*dict.fromkeys(f"note: {note}" for fit in result.fits for note in fit.notes))
+    if result.error is None:
+        write(f"{'package':<10}{result.out}")
+
+
+def _kinds(artifact: Artifact) -> str:
+    return ", ".join(f"{count.tensors} {count.encoding}" for count in artifact.histogram)
+
+
+def _distance(report: FidelityReport) -> str:
     measured = report.overall
-    distance = (
+    if measured is None:
+        return "not measured"
+    return (
         f"mean KLD {measured.kl_mean.value:.2g}, top-1 {measured.top1.value:.2%}, "
         f"hard flips {measured.hard_flips.value:.3%} over {report.tokens:,} tokens"
-        if measured
-        else "not measured"
     )
-    write(
-        *lines,
-        f"{'fits':<10}{result.device}: {format_bytes(fit.footprint.total)} of "
-        f"{format_bytes(fit.budget)} at a context of {fit.context:,}",
-        f"{'fidelity':<10}{report.verdict} ({report.profile}): {distance}",
-        f"{'package':<10}{result.out}",
-    )
+
+
+def planned(done: Quantized) -> None:
+    """What would be written, and where."""
+    for plan in done.planned:
+        size = f"{format_bytes(plan.size)} ({plan.size} bytes)"
+        write(f"{plan.format} {plan.scheme}: {size} would be written to {done.out}")
 
 
 def quantized(done: Quantized) -> None:
     """What was written, type by type."""
     for artifact in done.artifacts:
         rows = [(c.encoding, str(c.tensors), format_bytes(c.size)) for c in artifact.histogram]
-        files = ", ".join(record.path for record in artifact.files)
+        entry = artifact.files[0].path
         write(
-            f"{artifact.format} {artifact.scheme}: {files}, {format_bytes(artifact.size)}",
+            f"{artifact.format} {artifact.scheme}: {entry}, {format_bytes(artifact.size)}",
             table(("type", "tensors", "bytes"), rows),
-            f"written to {done.out}",
         )
+    write(f"written to {done.out}")
 
 
 def verified(package: Path, checked: Verified) -> None:

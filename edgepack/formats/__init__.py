@@ -1,21 +1,63 @@
-"""The workshop: formats behind one small Protocol, each a folder of its own."""
+"""The workshop: formats behind one small Protocol, each a folder of its own.
+
+protocol   Format, and the Plan it makes of a checkpoint and a scheme
+stream     the one pass over the weights that carries plans out
+artifact   what was written, as read back
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
 
 from edgepack.errors import unknown
 from edgepack.formats.artifact import Artifact, EncodingCount, FileRecord
-from edgepack.formats.protocol import Format, Progress
+from edgepack.formats.protocol import Format, Plan, Progress
+from edgepack.formats.stream import Target, write
 
-__all__ = ["Artifact", "EncodingCount", "FileRecord", "Format", "Progress", "known", "named"]
+__all__ = [
+    "Artifact",
+    "EncodingCount",
+    "FileRecord",
+    "Format",
+    "Plan",
+    "Progress",
+    "Target",
+    "every",
+    "known",
+    "named",
+    "names_file",
+    "write",
+]
+
+
+def _gguf() -> Format:
+    from edgepack.formats.gguf import Gguf
+
+    return Gguf()
+
+
+_FORMATS: dict[str, Callable[[], Format]] = {"gguf": _gguf}
 
 
 def known() -> tuple[str, ...]:
     """The names `--to` accepts."""
-    return ("gguf",)
+    return tuple(_FORMATS)
+
+
+def every() -> tuple[Format, ...]:
+    """All formats."""
+    return tuple(make() for make in _FORMATS.values())
 
 
 def named(name: str) -> Format:
     """The format of that name. Raises UsageError with a near match."""
-    if name.lower() == "gguf":
-        from edgepack.formats.gguf import Gguf
+    make = _FORMATS.get(name.lower())
+    if make is None:
+        raise unknown("format", name, known())
+    return make()
 
-        return Gguf()
-    raise unknown("format", name, known())
+
+def names_file(path: Path) -> bool:
+    """Whether `path` has the suffix of a format whose artifacts are one file."""
+    return any(path.suffix == form.suffix for form in every() if form.suffix)

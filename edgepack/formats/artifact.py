@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
 class FileRecord:
-    """One file of a package: `path` relative to the package, size, `sha256:` digest."""
+    """One file: `path` relative to its artifact or package, size, `sha256:` digest."""
 
     path: str
     size: int
@@ -44,6 +44,11 @@ class Artifact:
     def size(self) -> int:
         """Bytes of all files."""
         return sum(record.size for record in self.files)
+
+    def within(self, folder: Path) -> Artifact:
+        """The same artifact, its paths seen from where `folder` is the relative way to it."""
+        moved = (replace(r, path=(folder / r.path).as_posix()) for r in self.files)
+        return replace(self, files=tuple(moved))
 
     def entry(self, root: Path) -> Path:
         """The file a runtime opens."""

@@ -1,37 +1,103 @@
-"""What every format offers. The house above knows formats by this Protocol alone."""
+"""What every format offers. The house above knows formats by these Protocols alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edgepack.formats.artifact import Artifact
-from edgepack.models import Checkpoint
-from edgepack.quant.schemes import Scheme
+from edgepack.memory import Program
+from edgepack.models import Checkpoint, Decoder, Weight
+from edgepack.quant.encodings import Encoding
+from edgepack.quant.schemes import Scheme, Schemes
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Progress = Callable[[int, int], None]  # elements done, elements in all
 
 
-class Format(Protocol):
-    """One on-disk format: what it would write, writing it, and reading back what lies there."""
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """One file of an artifact: `size` bytes, of which `head` are the first; tensors follow."""
 
     name: str
+    head: bytes
+    size: int
 
-    def planned_bytes(self, checkpoint: Checkpoint, scheme: Scheme) -> int:
-        """Exact size of what `write` would write; nothing is written."""
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Encoded bytes and where they go: `offset` in the plan's file number `file`."""
+
+    file: int
+    offset: int
+    data: NDArray[Any]
+
+
+class Plan(Protocol):
+    """All that is known of an artifact before a weight is read; then the encoder of its slabs."""
+
+    @property
+    def files(self) -> tuple[PlannedFile, ...]:
+        """The first is the entry: what a runtime opens, and `Format.inspect` is given."""
         ...
 
-    def write(
-        self, checkpoint: Checkpoint, scheme: Scheme, folder: Path, progress: Progress
-    ) -> Artifact:
-        """Encode the checkpoint into `folder` and describe it as read back from disk.
+    def encoding(self, weight: Weight) -> Encoding | None:
+        """What `weight` is stored in; None for one that this format does not store."""
+        ...
 
-        Raises DamagedInput for weights that are not finite or a source that changes, OutputError
-        where the disk refuses.
+    def multiple(self, weight: Weight) -> int:
+        """A slab of `weight` must have a multiple of this many rows."""
+        ...
+
+    def encode(self, weight: Weight, start: int, rows: NDArray[np.float32]) -> tuple[Piece, ...]:
+        """Rows [start, start + n) of `weight`, float32 [n, columns], a vector being one row.
+
+        Called once a slab, from several threads, in any order.
+        """
+        ...
+
+
+class Format(Protocol):
+    """One on-disk format: what it would write, and reading back what lies there.
+
+    `suffix` is that of the one file an artifact consists of, empty where it is a folder; `program`
+    is what runs it.
+    """
+
+    name: str
+    suffix: str
+    program: Program
+
+    @property
+    def schemes(self) -> Schemes: ...
+
+    def cache_type(self, decoder: Decoder, scheme: Scheme) -> str:
+        """The type of KV cache that `program` keeps unless it is told otherwise."""
+        ...
+
+    def plan(self, checkpoint: Checkpoint, scheme: Scheme) -> Plan:
+        """What the artifact will be; nothing is written and no weight is read.
+
+        Raises Unsupported for what the format cannot express.
         """
         ...
 
     def inspect(self, path: Path) -> Artifact:
-        """Describe an artifact, edgepack's or somebody else's. Raises DamagedInput."""
+        """Describe the artifact whose entry is `path`, edgepack's or somebody else's.
+
+        Raises DamagedInput.
+        """
+        ...
+
+    def find(self, folder: Path) -> tuple[Path, ...]:
+        """Entries of this format's artifacts that lie in `folder` itself."""
+        ...
+
+    def ours(self, folder: Path) -> frozenset[str]:
+        """Names of the files in `folder` that edgepack wrote in this format, by their headers."""
         ...

@@ -8,7 +8,7 @@ folder     edgepack.toml and fidelity.json in a package's folder
 verify     everything that can be recomputed, recomputed
 """
 
-from edgepack.manifest.compose import compose, source_records
+from edgepack.manifest.compose import Measurement, compose, source_records
 from edgepack.manifest.folder import MANIFEST, read, write, write_report
 from edgepack.manifest.manifest import SCHEMA, Manifest, digest_of
 from edgepack.manifest.toml import dumps, loads
@@ -18,6 +18,7 @@ __all__ = [
     "MANIFEST",
     "SCHEMA",
     "Manifest",
+    "Measurement",
     "Verified",
     "compose",
     "digest_of",

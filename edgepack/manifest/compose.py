@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 from edgepack import __version__
@@ -23,8 +24,17 @@ from edgepack.manifest.manifest import (
     digest_of,
     weight_bytes,
 )
+from edgepack.manifest.toml import text_digest
 from edgepack.memory import DecodeSpeed, Deployment, Fit, cache_law
 from edgepack.models import Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A fidelity report, and the file of the package that holds it."""
+
+    report: FidelityReport
+    file: FileRecord
 
 
 def source_records(checkpoint: Checkpoint) -> tuple[FileRecord, ...]:
@@ -41,40 +51,46 @@ def compose(
     source: Sequence[FileRecord],
     artifacts: Sequence[Artifact],
     hardware: Hardware,
-    deployment: Deployment,
-    fit: Fit,
-    report: FidelityReport,
-    report_file: FileRecord,
+    deployments: Sequence[Deployment],
+    fits: Sequence[Fit],
+    measurements: Sequence[Measurement],
     corpus_sha256: str | None,
     argv: Sequence[str],
 ) -> Manifest:
-    """All that edgepack.toml says. `report` was measured on the first of `artifacts`."""
-    return Manifest(
+    """All that edgepack.toml says; the sequences go with `artifacts`, one by one."""
+    described = Manifest(
         schema=SCHEMA,
-        model=_model(checkpoint),
+        digest="",
+        model=model_section(checkpoint),
         source=tuple(source),
         artifacts=tuple(artifacts),
         memory=MemorySection(
             weights=tuple(WeightBytes(a.files[0].path, weight_bytes(a)) for a in artifacts),
             cache=cache_law(checkpoint.decoder),
         ),
-        fit=_fit(fit, hardware, deployment),
-        fidelity=(
+        fit=tuple(
+            _fit(artifact, fit, hardware, deployment)
+            for artifact, fit, deployment in zip(artifacts, fits, deployments, strict=True)
+        ),
+        fidelity=tuple(
             FidelitySection(
-                artifact=artifacts[0].files[0].path,
-                sha256=tuple(record.sha256 for record in artifacts[0].files),
-                tensor_digest=artifacts[0].tensor_digest,
+                artifact=artifact.files[0].path,
+                sha256=tuple(record.sha256 for record in artifact.files),
+                tensor_digest=artifact.tensor_digest,
                 source_digest=digest_of(source),
                 corpus_sha256=corpus_sha256,
-                report=report_file,
-                measured=measured(report.to_dict(), report_file.path),
-            ),
+                report=found.file,
+                measured=measured(found.report.to_dict(), found.file.path),
+            )
+            for artifact, found in zip(artifacts, measurements, strict=True)
         ),
-        toolchain=_toolchain(report, argv),
+        toolchain=_toolchain(argv),
     )
+    return replace(described, digest=text_digest(described))
 
 
-def _model(checkpoint: Checkpoint) -> ModelSection:
+def model_section(checkpoint: Checkpoint) -> ModelSection:
+    """What the checkpoint says of itself."""
     decoder = checkpoint.decoder
     return ModelSection(
         name=_text(checkpoint.name),
@@ -87,8 +103,9 @@ def _model(checkpoint: Checkpoint) -> ModelSection:
     )
 
 
-def _fit(fit: Fit, hardware: Hardware, deployment: Deployment) -> FitSection:
+def _fit(artifact: Artifact, fit: Fit, hardware: Hardware, deployment: Deployment) -> FitSection:
     return FitSection(
+        artifact=artifact.files[0].path,
         device=hardware.name,
         scheme=fit.scheme,
         budget=fit.budget,
@@ -108,14 +125,12 @@ def _rounded(speed: DecodeSpeed) -> DecodeSpeed:
     return DecodeSpeed(low, high, speed.basis)
 
 
-def _toolchain(report: FidelityReport, argv: Sequence[str]) -> ToolchainSection:
+def _toolchain(argv: Sequence[str]) -> ToolchainSection:
     return ToolchainSection(
         edgepack=__version__,
         python=platform.python_version(),
         numpy=version("numpy"),
         numba=version("numba"),
-        gguf=version("gguf"),
-        runtime=f"{report.runtime} {report.runtime_version}".strip(),
         platform=f"{platform.system()} {platform.machine()}",
         argv=tuple(_text(argument) for argument in argv),
     )

@@ -48,11 +48,15 @@ def read(folder: Path) -> Manifest:
     return loads(_read_text(path), str(path))
 
 
-def write_report(report: FidelityReport, folder: Path) -> FileRecord:
-    """Write fidelity.json, the whole report, and describe it as read back. Raises OutputError."""
-    path = folder / REPORT
+def write_report(report: FidelityReport, package: Path, place: Path) -> FileRecord:
+    """Write the whole report as fidelity.json in `place`, and describe it as read back.
+
+    The path in the record is relative to `package`. Raises OutputError.
+    """
+    path = place / REPORT
     _write_whole(path, json.dumps(report.to_dict(), indent=1, allow_nan=False) + "\n")
-    return FileRecord(REPORT, path.stat().st_size, sha256_of(path))
+    name = path.relative_to(package).as_posix()
+    return FileRecord(name, path.stat().st_size, sha256_of(path))
 
 
 def read_measured(path: Path) -> Measured:

@@ -49,11 +49,13 @@ class MemorySection:
 
 @dataclass(frozen=True, slots=True)
 class FitSection:
-    """The device the package was made for, and what it needs there.
+    """The device an artifact was made for, and what it needs there.
 
-    `total` is the sum of `footprint`, `headroom` what `budget` leaves over.
+    `artifact` is the file a runtime opens; `total` is the sum of `footprint`, `headroom` what
+    `budget` leaves over.
     """
 
+    artifact: str
     device: str
     scheme: str
     budget: int
@@ -134,28 +136,33 @@ class FidelitySection:
 
 @dataclass(frozen=True, slots=True)
 class ToolchainSection:
-    """What made the package; `platform` is the machine that did, not the device it is for."""
+    """What made the package; `platform` is the machine that did, not the device it is for.
+
+    The runtimes that measured it are named with what they measured.
+    """
 
     edgepack: str
     python: str
     numpy: str
     numba: str
-    gguf: str
-    runtime: str
     platform: str
     argv: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """edgepack.toml. Paths in `source` are relative to the checkpoint, others to the package."""
+    """edgepack.toml. Paths in `source` are relative to the checkpoint, others to the package.
+
+    `digest` is that of the manifest itself (`toml.text_digest`): an edit by hand shows.
+    """
 
     schema: str
+    digest: str
     model: ModelSection
     source: tuple[FileRecord, ...]
     artifacts: tuple[Artifact, ...]
     memory: MemorySection
-    fit: FitSection
+    fit: tuple[FitSection, ...]
     fidelity: tuple[FidelitySection, ...]
     toolchain: ToolchainSection
 

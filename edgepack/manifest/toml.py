@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from edgepack.errors import DamagedInput
@@ -37,6 +39,17 @@ def dumps(manifest: Manifest) -> str:
     import tomli_w
 
     return HEADER + tomli_w.dumps(to_table(manifest))
+
+
+def text_digest(manifest: Manifest) -> str:
+    """The digest that `manifest` must carry: of its tables with an empty one in its place.
+
+    Comments, and keys that other tools added, are not part of it.
+    """
+    import tomli_w
+
+    text = tomli_w.dumps(to_table(replace(manifest, digest="")))
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def loads(text: str, file: str) -> Manifest:
@@ -92,6 +105,7 @@ def _path_fault(text: str) -> str:
 
 
 RULES: Final[Mapping[str, Rule]] = {
+    "digest": _digest_fault,
     "sha256": _digest_fault,
     "tensor_digest": _digest_fault,
     "source_digest": _digest_fault,

@@ -1,7 +1,8 @@
 """`verify`: is the package what its edgepack.toml says? All that can be recomputed is.
 
-What only the maker knew is taken at its word: the model's card, the device, the toolchain. Whoever
-can rewrite every file of a package can make one that verifies; that is what model.sig is for.
+What only the maker knew (the device, the toolchain) is taken at its word, but for a digest of the
+whole text. Whoever can rewrite every file of a package can make one that verifies; that is what
+model.sig is for.
 """
 
 from __future__ import annotations
@@ -16,19 +17,25 @@ from typing import Final
 from edgepack import formats
 from edgepack.errors import DamagedInput, EdgepackError
 from edgepack.formats import Artifact, FileRecord
+from edgepack.manifest.compose import model_section
 from edgepack.manifest.folder import MANIFEST, read, read_measured
 from edgepack.manifest.manifest import (
     FidelitySection,
     FitSection,
     Manifest,
     Measured,
+    ModelSection,
     digest_of,
     weight_bytes,
 )
+from edgepack.manifest.toml import text_digest
+from edgepack.memory import cache_bytes, cache_law
+from edgepack.models import Checkpoint
 from edgepack.models.digest import sha256_of
 
 UNRECORDED: Final = frozenset({MANIFEST, "model.sig"})  # the signature covers the manifest
 _SHOWN: Final = 20
+_NAMING: Final = frozenset({"name", "revision"})  # of the place it was found in, not of its bytes
 _INSPECTED: Final = ("format", "scheme", "architecture", "tensor_digest", "histogram")
 
 
@@ -41,8 +48,10 @@ class Verified:
     checks: tuple[str, ...]
 
 
-def verify(folder: Path, source: Path | None = None) -> Verified:
-    """Recompute everything in the manifest of `folder`; with `source`, hash the checkpoint too.
+def verify(folder: Path, source: Checkpoint | None = None) -> Verified:
+    """Recompute everything in the manifest of `folder`.
+
+    With `source`, also hash the checkpoint's files and compare what is said of the model with it.
 
     Raises Missing without the folder, DamagedInput with every difference found.
     """
@@ -64,12 +73,15 @@ def verify(folder: Path, source: Path | None = None) -> Verified:
     found += _contradictions(manifest)
     if source is not None:
         found += _source_differences(source, manifest)
+    if not found and manifest.digest != text_digest(manifest):
+        found = [f"{MANIFEST} was edited: its text has {text_digest(manifest)}, recorded "
+                 f"{manifest.digest}"]  # fmt: skip
     if found:
         raise _differences(folder, found)
     return Verified(folder, manifest, tuple(_checks(manifest, source)))
 
 
-def _checks(manifest: Manifest, source: Path | None) -> Iterator[str]:
+def _checks(manifest: Manifest, source: Checkpoint | None) -> Iterator[str]:
     yield f"{len(manifest.files)} files have the recorded size and sha256, and there are no others"
     for artifact in manifest.artifacts:
         tensors = sum(count.tensors for count in artifact.histogram)
@@ -79,7 +91,9 @@ def _checks(manifest: Manifest, source: Path | None) -> Iterator[str]:
         yield f"{section.report.path}: verdict {verdict}, bound to {section.artifact}"
     yield f"{len(manifest.source)} source records have the digest the measurement names"
     if source is not None:
-        yield f"{source}: {len(manifest.source)} source files have the recorded size and sha256"
+        count = len(manifest.source)
+        yield f"{source.root}: {count} source files have the recorded size and sha256"
+        yield f"{source.root}: the model and its memory law are as recorded"
 
 
 def _file_difference(
@@ -162,10 +176,11 @@ def _report_differences(folder: Path, section: FidelitySection) -> Iterator[str]
 def _contradictions(manifest: Manifest) -> Iterator[str]:
     """Where the manifest disagrees with itself."""
     artifacts = {artifact.files[0].path: artifact for artifact in manifest.artifacts}
-    measured = Counter(section.artifact for section in manifest.fidelity)
     for name, artifact in artifacts.items():
-        if measured[name] != 1:
-            yield f"{name} has {measured[name]} fidelity sections, one is required"
+        for kind, sections in (("fidelity", manifest.fidelity), ("fit", manifest.fit)):
+            count = sum(section.artifact == name for section in sections)
+            if count != 1:
+                yield f"{name} has {count} {kind} sections, one is required"
         if artifact.architecture != manifest.model.architecture:
             said = manifest.model.architecture
             yield f"{name} has architecture {artifact.architecture!r}, model says {said!r}"
@@ -176,14 +191,8 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     counted = [(name, weight_bytes(artifact)) for name, artifact in artifacts.items()]
     if recorded != counted:
         yield f"memory.weights are {recorded}, the histograms add up to {counted}"
-    if manifest.fit.scheme not in {artifact.scheme for artifact in manifest.artifacts}:
-        yield f"fit.scheme is {manifest.fit.scheme!r}, which no artifact has"
-    if manifest.fit.longest_context > manifest.model.context_length:
-        yield (
-            f"fit.longest_context is {manifest.fit.longest_context}, "
-            f"beyond model.context_length {manifest.model.context_length}"
-        )
-    yield from _sum_differences(manifest.fit)
+    for fit in manifest.fit:
+        yield from _fit_differences(fit, artifacts.get(fit.artifact), manifest)
 
 
 def _binding_differences(
@@ -202,19 +211,44 @@ def _binding_differences(
         yield f"{name} is bound to another source: {section.source_digest}, recorded {source}"
 
 
-def _sum_differences(fit: FitSection) -> Iterator[str]:
+def _fit_differences(
+    fit: FitSection, artifact: Artifact | None, manifest: Manifest
+) -> Iterator[str]:
+    """Whether a fit speaks of its artifact, follows from the memory law, and adds up."""
+    name = f"fit of {fit.artifact}"
+    if artifact is None:
+        yield f"{name} is bound to no artifact of the package"
+        return
+    if fit.scheme != artifact.scheme:
+        yield f"{name} has scheme {fit.scheme!r}, the artifact {artifact.scheme!r}"
+    if fit.longest_context > manifest.model.context_length:
+        yield (
+            f"{name} has longest_context {fit.longest_context}, "
+            f"beyond model.context_length {manifest.model.context_length}"
+        )
+    kv = cache_bytes(manifest.memory.cache, fit.deployment)
+    if fit.footprint.kv != kv:
+        yield f"{name} has footprint.kv {fit.footprint.kv}, the law in memory.cache gives {kv}"
     if fit.total != fit.footprint.total:
-        yield f"fit.total is {fit.total}, fit.footprint adds up to {fit.footprint.total}"
+        yield f"{name} has total {fit.total}, its footprint adds up to {fit.footprint.total}"
     if fit.headroom != fit.budget - fit.total:
-        yield f"fit.headroom is {fit.headroom}, budget less total is {fit.budget - fit.total}"
+        yield f"{name} has headroom {fit.headroom}, budget less total is {fit.budget - fit.total}"
 
 
-def _source_differences(source: Path, manifest: Manifest) -> Iterator[str]:
-    """The checkpoint's files now; links are how a hub cache stores them."""
+def _source_differences(source: Checkpoint, manifest: Manifest) -> Iterator[str]:
+    """The checkpoint's files now (links are how a hub cache stores them), and what it is."""
     for record in manifest.source:
-        what = _file_difference(source, record, links=True)
+        what = _file_difference(source.root, record, links=True)
         if what:
-            yield f"{source / record.path} {what}"
+            yield f"{source.root / record.path} {what}"
+    now = model_section(source)
+    for field in fields(ModelSection):
+        there, here = getattr(now, field.name), getattr(manifest.model, field.name)
+        if there != here and field.name not in _NAMING:
+            yield f"{source.root} has {field.name} {there!r}, {MANIFEST} says {here!r}"
+    law = cache_law(source.decoder)
+    if law != manifest.memory.cache:
+        yield f"{source.root} has the cache law {law}, {MANIFEST} says {manifest.memory.cache}"
 
 
 def _differences(folder: Path, found: list[str]) -> DamagedInput:

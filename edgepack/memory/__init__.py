@@ -1,10 +1,11 @@
 """What a decoder needs to run, where it fits, and how fast it decodes. Pure functions."""
 
-from edgepack.memory.deployment import CACHE_TYPES, CONTEXT_STEP, Deployment
-from edgepack.memory.fit import Fit, choose, fit, fit_all, longest_context, reserve
+from edgepack.memory.deployment import CACHE_TYPES, CONTEXT_STEP, Deployment, Program
+from edgepack.memory.fit import Fit, choose, does_not_fit, fit, fit_all, longest_context, reserve
 from edgepack.memory.law import (
     CacheGroup,
     Footprint,
+    cache_bytes,
     cache_law,
     compute_bytes,
     footprint,
@@ -23,11 +24,14 @@ __all__ = [
     "Deployment",
     "Fit",
     "Footprint",
+    "Program",
     "active_weight_bytes",
+    "cache_bytes",
     "cache_law",
     "choose",
     "compute_bytes",
     "decode_speed",
+    "does_not_fit",
     "fit",
     "fit_all",
     "footprint",

@@ -7,7 +7,7 @@ from typing import Literal
 
 from edgepack.errors import UsageError, unknown
 
-Program = Literal["llama-cli", "llama-server"]
+Program = Literal["llama-cli", "llama-server", "mlx-lm", "onnxruntime-genai"]
 
 CONTEXT_STEP = 256
 """llama.cpp rounds every KV cache up to a multiple of this many cells."""
@@ -47,11 +47,11 @@ CACHE_TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One way to run a decoder in llama.cpp.
+    """One way to run a decoder.
 
     `context` is in tokens and shared by all `slots`: as one pool if `unified`, else in equal
     parts. `micro_batch` is the number of tokens in one forward pass of prefill. Raises UsageError
-    for a setting that llama.cpp would refuse.
+    for a setting that the program would refuse.
     """
 
     context: int

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 RESERVE_SHARE = 0.05
 RESERVE_FLOOR = 64 * MIB
-CEILING = "Q8_0"
-"""The most faithful scheme chosen unasked: more bits than this buy no measurable fidelity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +107,18 @@ def longest_context(decoder: Decoder, weights: int, deployment: Deployment, budg
 
 
 def choose(fits: Sequence[Fit]) -> Fit:
-    """The most faithful comfortable scheme, up to Q8_0. `fits` go from most to least faithful.
+    """The most faithful comfortable scheme. `fits` go from most to least faithful.
 
     Raises DoesNotFit, with what would fit.
     """
-    names = [candidate.scheme for candidate in fits]
-    candidates = fits[names.index(CEILING) :] if CEILING in names else fits
-    for candidate in candidates:
+    for candidate in fits:
         if candidate.comfortable:
             return candidate
-    raise _does_not_fit(candidates)
+    raise does_not_fit(fits)
 
 
-def _does_not_fit(candidates: Sequence[Fit]) -> DoesNotFit:
+def does_not_fit(candidates: Sequence[Fit]) -> DoesNotFit:
+    """The error for candidates of which none is comfortable, with what would fit as its hint."""
     smallest = min(candidates, key=lambda candidate: candidate.footprint.total)
     message = (
         f"the smallest scheme, {smallest.scheme}, needs {format_bytes(smallest.footprint.total)} "

@@ -7,6 +7,7 @@ against llama.cpp's own planner (fixtures/golden/memory.json).
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -88,12 +89,17 @@ def kv_cache_bytes(decoder: Decoder, deployment: Deployment) -> int:
     Raises UsageError if a cache type's block does not divide the head.
     """
     _check_heads(decoder, deployment)
+    return cache_bytes(cache_law(decoder), deployment)
+
+
+def cache_bytes(groups: Iterable[CacheGroup], deployment: Deployment) -> int:
+    """The same, from the law as a manifest carries it."""
     return sum(
         group.layers
         * deployment.streams
         * group.cells(deployment)
         * (deployment.k.row_bytes(group.k_elements) + deployment.v.row_bytes(group.v_elements))
-        for group in cache_law(decoder)
+        for group in groups
     )
 
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+DType = Literal["F32", "F16", "BF16"]
+
 
 @dataclass(frozen=True, slots=True)
 class RopeScaling:
@@ -113,7 +115,10 @@ class GgufNaming:
 
 @dataclass(frozen=True, slots=True)
 class Decoder:
-    """A decoder-only transformer: pre-norm blocks with RMSNorm, attention, gated feed-forward."""
+    """A decoder-only transformer: pre-norm blocks with RMSNorm, attention, gated feed-forward.
+
+    `dtype` is the float type that it was released in, and that runtimes calculate in.
+    """
 
     vocabulary: int
     width: int
@@ -123,6 +128,7 @@ class Decoder:
     tied_embeddings: bool
     weights: tuple[Weight, ...]
     gguf: GgufNaming
+    dtype: DType = "F32"
 
     @property
     def parameters(self) -> int:

@@ -2,83 +2,120 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgepack import memory, models
+from edgepack.errors import DoesNotFit
+from edgepack.formats import Format
 from edgepack.hardware import Hardware
 from edgepack.memory import Deployment, Fit
 from edgepack.models import Decoder
+from edgepack.pipeline.choice import Choice
 from edgepack.pipeline.device import Target
-from edgepack.quant.schemes import FAITHFUL, Scheme
+from edgepack.quant.schemes import Scheme
+from edgepack.units import format_bytes
 
 DEFAULT_CONTEXT = 4096
-FIT_SCHEMES = ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
+AUTO_BITS = 8
+"""`auto` takes at most so many bits: more buy no measurable fidelity."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What was asked of the runtime; a context of None means the default or the trained one."""
+    """What was asked of the runtime; None means its default, or the trained context."""
 
     context: int | None = None
-    kv_type: str = "f16"
+    kv_type: str | None = None
     slots: int = 1
 
-    def deployment(self, decoder: Decoder) -> Deployment:
+    def deployment(self, decoder: Decoder, form: Format, scheme: Scheme) -> Deployment:
         context = self.context or min(DEFAULT_CONTEXT, decoder.context_length)
-        return Deployment(context, self.kv_type, self.kv_type, self.slots)
+        kv_type = self.kv_type or form.cache_type(decoder, scheme)
+        return Deployment(context, kv_type, kv_type, self.slots, program=form.program)
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """One format's scheme on a device."""
+
+    form: Format
+    scheme: Scheme
+    deployment: Deployment
+    fit: Fit
 
 
 @dataclass(frozen=True, slots=True)
 class FitTable:
-    """One model on one device: a Fit per scheme, most faithful first."""
+    """One model on one device: a row per format and scheme, most faithful first."""
 
     model: str
     decoder: Decoder
     hardware: Hardware
-    deployment: Deployment
-    fits: tuple[Fit, ...]
+    rows: tuple[Weighed, ...]
 
     @property
-    def chosen(self) -> Fit:
-        """What `--scheme auto` takes. Raises DoesNotFit."""
-        return memory.choose(self.fits)
+    def nothing_fits(self) -> DoesNotFit | None:
+        """The error that stands for a table without a row that fits."""
+        if any(row.fit.fits for row in self.rows):
+            return None
+        return memory.does_not_fit([row.fit for row in self.rows])
 
 
-def fit(
-    model: str, target: Target, settings: Settings, schemes: Sequence[str] = FIT_SCHEMES
-) -> FitTable:
+def fit(model: str, target: Target, settings: Settings, choice: Choice) -> FitTable:
     """Weigh `model` (a folder or hub id; only config.json is read) under each scheme.
 
-    Raises whatever opening the model, the device and the settings raise; whether anything fits is
-    in the table.
+    Every usual scheme of every chosen format, or the one chosen. Raises whatever opening the
+    model, the device and the settings raise; whether anything fits is in the table.
     """
     name, decoder = models.read_decoder(model)
     hardware = target.hardware()
-    deployment = settings.deployment(decoder)
-    chosen = tuple(s for s in FAITHFUL if s.name in schemes)
-    fits = memory.fit_all(decoder, hardware, deployment, chosen)
-    return FitTable(name, decoder, hardware, deployment, fits)
+    if not choice.automatic:
+        pairs = choice.schemes()
+    else:
+        pairs = tuple((form, s) for form in choice.formats for s in form.schemes.USUAL)
+    rows = tuple(_weighed(decoder, hardware, settings, form, s) for form, s in pairs)
+    return FitTable(name, decoder, hardware, rows)
 
 
-def fit_scheme(decoder: Decoder, hardware: Hardware, deployment: Deployment, name: str) -> Fit:
-    """The Fit of the scheme called `name`; `auto` takes the most faithful one up to Q8_0.
+def weigh(
+    decoder: Decoder, hardware: Hardware, settings: Settings, choice: Choice
+) -> tuple[Weighed, ...]:
+    """What `pack` will make: for every format the chosen scheme, or the most faithful that fits.
 
-    Raises UsageError for an unknown scheme, DoesNotFit.
+    Raises UsageError for unknown names, DoesNotFit with what would fit.
     """
-    from edgepack.errors import DoesNotFit
-    from edgepack.quant.schemes import scheme
-    from edgepack.units import format_bytes
+    if choice.automatic:
+        return tuple(_most_faithful(decoder, hardware, settings, form) for form in choice.formats)
+    rows = tuple(_weighed(decoder, hardware, settings, *pair) for pair in choice.schemes())
+    for row in rows:
+        if not row.fit.fits:
+            raise _does_not_fit(row.fit, hardware)
+    return rows
 
-    if name.lower() == "auto":
-        return memory.choose(memory.fit_all(decoder, hardware, deployment, FAITHFUL))
-    chosen: Scheme = scheme(name)
-    fit = memory.fit(decoder, chosen, hardware, deployment)
-    if not fit.fits:
-        longest = fit.longest_context
-        raise DoesNotFit(
-            f"{fit.scheme} needs {format_bytes(fit.footprint.total)} at a context of "
-            f"{deployment.context}; {hardware.name} offers {format_bytes(fit.budget)}",
-            f"it fits with --ctx {longest}" if longest else "--scheme auto takes what fits",
-        )
-    return fit
+
+def _most_faithful(
+    decoder: Decoder, hardware: Hardware, settings: Settings, form: Format
+) -> Weighed:
+    rows = [
+        _weighed(decoder, hardware, settings, form, scheme)
+        for scheme in form.schemes.FAITHFUL
+        if scheme.bits <= AUTO_BITS
+    ]
+    chosen = memory.choose([row.fit for row in rows])
+    return next(row for row in rows if row.fit is chosen)
+
+
+def _weighed(
+    decoder: Decoder, hardware: Hardware, settings: Settings, form: Format, scheme: Scheme
+) -> Weighed:
+    deployment = settings.deployment(decoder, form, scheme)
+    return Weighed(form, scheme, deployment, memory.fit(decoder, scheme, hardware, deployment))
+
+
+def _does_not_fit(fit: Fit, hardware: Hardware) -> DoesNotFit:
+    longest = fit.longest_context
+    return DoesNotFit(
+        f"{fit.scheme} needs {format_bytes(fit.footprint.total)} at a context of "
+        f"{fit.context}; {hardware.name} offers {format_bytes(fit.budget)}",
+        f"it fits with --ctx {longest}" if longest else "--scheme auto takes what fits",
+    )

@@ -10,24 +10,25 @@ from edgepack import fidelity, formats, manifest, models
 from edgepack.errors import EdgepackError, FidelityFailed, FidelityInconclusive, UsageError
 from edgepack.fidelity import FidelityReport
 from edgepack.formats import Artifact
+from edgepack.manifest import Measurement
 from edgepack.memory import Fit
+from edgepack.models import Checkpoint
 from edgepack.pipeline import staging
+from edgepack.pipeline.choice import Choice
 from edgepack.pipeline.device import Target
-from edgepack.pipeline.fit import Settings, fit_scheme
+from edgepack.pipeline.fit import Settings, weigh
 from edgepack.pipeline.progress import Report, silent
-from edgepack.pipeline.quantize import write_all
-from edgepack.pipeline.validate import measure, read_corpus
-from edgepack.quant.schemes import scheme
+from edgepack.pipeline.quantize import plan, write
+from edgepack.pipeline.validate import Corpus, measure, read_corpus
 
 
 @dataclass(frozen=True, slots=True)
 class PackRequest:
-    """Everything `pack` was asked; `scheme` may be `auto`, `argv` is recorded in the manifest."""
+    """Everything `pack` was asked; `argv` is recorded in the manifest."""
 
     model: str
     out: Path
-    to: Sequence[str] = ("gguf",)
-    scheme: str = "auto"
+    choice: Choice = field(default_factory=Choice)
     target: Target = field(default_factory=Target)
     settings: Settings = field(default_factory=Settings)
     corpus: Path | None = None
@@ -39,75 +40,109 @@ class PackRequest:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A published package."""
+    """A package: its artifacts, and for each how it fits and what was measured.
+
+    `error` is why it was not published, if it was not: `out` is then the folder left to look at.
+    """
 
     out: Path
-    artifacts: tuple[Artifact, ...]
-    fit: Fit
     device: str
-    fidelity: FidelityReport
+    artifacts: tuple[Artifact, ...]
+    fits: tuple[Fit, ...]
+    reports: tuple[FidelityReport, ...]
+    error: EdgepackError | None = None
 
 
 def pack(request: PackRequest, report: Report = silent) -> Packed:
     """Turn a checkpoint into a package in OUT, or leave OUT as it was.
 
-    Cheap questions come first: names, output, device, corpus, space. Raises what each step
-    raises; FidelityFailed or FidelityInconclusive leave OUT.partial for inspection.
+    Cheap questions come first: names, output, the fit by config.json alone, then the weights'
+    headers, corpus, space. Raises what each step raises; a verdict other than pass is in the
+    result, and leaves OUT.partial for inspection.
     """
-    if staging.is_file_name(request.out):
+    if formats.names_file(request.out):
         raise UsageError(f"{request.out} names a file", "a package is a folder: give one with -o")
     staging.check_output(request.out, force=request.force)
-    if request.scheme.lower() != "auto":
-        scheme(request.scheme)  # an unknown name is said before anything is fetched
-    targets = [formats.named(name) for name in dict.fromkeys(request.to)]
     limits = fidelity.profile(request.profile)
     hardware = request.target.hardware()
+    _, decoder = models.read_decoder(request.model)
+    weighed = weigh(decoder, hardware, request.settings, request.choice)
+    chosen = [(w.form, w.scheme) for w in weighed]
+
     checkpoint = models.open_checkpoint(request.model)
-    deployment = request.settings.deployment(checkpoint.decoder)
-    fit = fit_scheme(checkpoint.decoder, hardware, deployment, request.scheme)
-    chosen = scheme(fit.scheme)
     corpus = read_corpus(checkpoint, request.corpus)
-    planned = sum(target.planned_bytes(checkpoint, chosen) for target in targets)
-    staging.check_space(request.out, planned)
+    staging.check_space(request.out, sum(p.size for p in plan(checkpoint, chosen)))
 
-    with staging.staged(request.out, force=request.force) as folder:
-        artifacts = write_all(checkpoint, targets, chosen, folder, report)
-        measured = measure(artifacts[0].entry(folder), checkpoint, corpus, limits, report)
-        report_file = manifest.write_report(measured, folder)
-        if not request.allow_failed:
-            _require_pass(measured, folder)
-        source = manifest.source_records(checkpoint)
-        described = manifest.compose(
-            checkpoint=checkpoint,
-            source=source,
-            artifacts=artifacts,
-            hardware=hardware,
-            deployment=deployment,
-            fit=fit,
-            report=measured,
-            report_file=report_file,
-            corpus_sha256=corpus.sha256,
-            argv=request.argv,
-        )
-        manifest.write(described, folder)
-    return Packed(request.out, artifacts, fit, hardware.name, measured)
-
-
-def _require_pass(report: FidelityReport, folder: Path) -> None:
-    error = verdict_error(report)
-    if error:
-        error.hint = f"{folder} is left for inspection; --allow-failed publishes it all the same"
-        raise error
+    done: Packed | None = None
+    try:
+        with staging.staged(request.out, force=request.force) as folder:
+            artifacts = write(checkpoint, chosen, folder, report)
+            measured = _measure(checkpoint, artifacts, folder, corpus, limits, report)
+            reports = tuple(m.report for m in measured)
+            fits = tuple(w.fit for w in weighed)
+            error = None if request.allow_failed else verdict_error(reports, folder)
+            done = Packed(folder, hardware.name, artifacts, fits, reports, error)
+            if error:
+                raise error
+            described = manifest.compose(
+                checkpoint=checkpoint,
+                source=manifest.source_records(checkpoint),
+                artifacts=artifacts,
+                hardware=hardware,
+                deployments=tuple(w.deployment for w in weighed),
+                fits=fits,
+                measurements=measured,
+                corpus_sha256=corpus.sha256,
+                argv=request.argv,
+            )
+            manifest.write(described, folder)
+    except (FidelityFailed, FidelityInconclusive):
+        assert done is not None
+        return done
+    return Packed(request.out, hardware.name, artifacts, fits, reports)
 
 
-def verdict_error(report: FidelityReport) -> EdgepackError | None:
-    """The error that a verdict other than pass stands for."""
-    reasons = "; ".join(report.reasons[:3])
-    if report.verdict == "fail":
-        return FidelityFailed(f"fidelity failed ({report.profile}): {reasons}")
-    if report.verdict in ("inconclusive", "not_run"):
-        return FidelityInconclusive(
-            f"fidelity {report.verdict} ({report.profile}): {reasons}",
+def _measure(
+    checkpoint: Checkpoint,
+    artifacts: Sequence[Artifact],
+    folder: Path,
+    corpus: Corpus,
+    limits: fidelity.Profile,
+    report: Report,
+) -> tuple[Measurement, ...]:
+    """Every artifact against one run of the reference; each report lies beside its artifact."""
+    entries = [artifact.entry(folder) for artifact in artifacts]
+    reports = measure(entries, checkpoint, corpus, limits, report)
+    return tuple(
+        Measurement(found, manifest.write_report(found, folder, entry.parent))
+        for found, entry in zip(reports, entries, strict=True)
+    )
+
+
+def verdict_error(
+    reports: Sequence[FidelityReport], kept: Path | None = None
+) -> EdgepackError | None:
+    """The error that verdicts other than pass stand for: of several, the worst.
+
+    `kept` is the unpublished folder that the hint names.
+    """
+    for verdicts, kind, hint in (
+        (("fail",), FidelityFailed, ""),
+        (
+            ("inconclusive", "not_run"),
+            FidelityInconclusive,
             "measure on more documents: --corpus FILE",
-        )
+        ),
+    ):
+        bad = [report for report in reports if report.verdict in verdicts]
+        if bad:
+            told = "; ".join(_told(report, named=len(reports) > 1) for report in bad)
+            left = f"{kept} is left for inspection; --allow-failed publishes it all the same"
+            return kind(told, left if kept else hint)
     return None
+
+
+def _told(report: FidelityReport, *, named: bool) -> str:
+    verdict = "failed" if report.verdict == "fail" else report.verdict
+    where = f" in {report.runtime}" if named else ""
+    return f"fidelity {verdict}{where} ({report.profile}): {'; '.join(report.reasons[:3])}"

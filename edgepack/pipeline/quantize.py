@@ -1,4 +1,4 @@
-"""The verb `quantize`: a checkpoint encoded into one file or a folder of artifacts."""
+"""The verb `quantize`: a checkpoint encoded into artifacts, from one read of its weights."""
 
 from __future__ import annotations
 
@@ -8,11 +8,23 @@ from pathlib import Path
 
 from edgepack import formats, models
 from edgepack.errors import UsageError
-from edgepack.formats import Artifact, Format
+from edgepack.formats import Artifact, Format, Target
 from edgepack.models import Checkpoint
+from edgepack.pipeline.choice import Choice
 from edgepack.pipeline.progress import Report, silent, staged_progress
-from edgepack.pipeline.staging import check_output, check_space, is_file_name, staged
-from edgepack.quant.schemes import Scheme, scheme
+from edgepack.pipeline.staging import check_output, check_space, staged
+from edgepack.quant.schemes import Scheme
+
+Chosen = Sequence[tuple[Format, Scheme]]
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One artifact that would be written."""
+
+    format: str
+    scheme: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,58 +32,83 @@ class Quantized:
     """What was written, or for a dry run would be (`artifacts` is then empty)."""
 
     out: Path
-    scheme: str
-    planned_bytes: int
+    planned: tuple[Planned, ...]
     artifacts: tuple[Artifact, ...]
+
+    @property
+    def planned_bytes(self) -> int:
+        return sum(planned.size for planned in self.planned)
 
 
 def quantize(
     model: str,
-    to: Sequence[str],
-    scheme_name: str,
+    choice: Choice,
     out: Path,
     *,
     force: bool = False,
     dry_run: bool = False,
     report: Report = silent,
 ) -> Quantized:
-    """Write `model` in every format of `to` under OUT, which is one file if it ends in `.gguf`.
+    """Write `model` in every chosen format to OUT: one file, or a folder.
 
     Raises UsageError for unknown names, OutputError for an existing OUT or too little space, and
     whatever opening or reading the checkpoint raises; OUT is then as it was.
     """
-    targets = [formats.named(name) for name in dict.fromkeys(to)]
-    chosen = scheme(scheme_name)
-    if is_file_name(out) and len(targets) > 1:
-        raise UsageError(f"{out} is one file for {len(targets)} formats", "give a folder with -o")
+    chosen = choice.schemes()
+    if formats.names_file(out):
+        _check_one_file(out, chosen)
     check_output(out, force=force)
     checkpoint = models.open_checkpoint(model)
-    planned = sum(target.planned_bytes(checkpoint, chosen) for target in targets)
+    planned = plan(checkpoint, chosen)
     if dry_run:
-        return Quantized(out, chosen.name, planned, ())
-    check_space(out, planned)
+        return Quantized(out, planned, ())
+    check_space(out, sum(p.size for p in planned))
     with staged(out, force=force) as folder:
-        artifacts = write_all(checkpoint, targets, chosen, folder, report)
-    if is_file_name(out):
-        artifacts = tuple(renamed(artifact, out.name) for artifact in artifacts)
-    return Quantized(out, chosen.name, planned, artifacts)
+        artifacts = write(checkpoint, chosen, folder, report)
+    if formats.names_file(out):
+        artifacts = tuple(_renamed(artifact, out.name) for artifact in artifacts)
+    return Quantized(out, planned, artifacts)
 
 
-def renamed(artifact: Artifact, name: str) -> Artifact:
+def _check_one_file(out: Path, chosen: Chosen) -> None:
+    if len(chosen) > 1:
+        raise UsageError(f"{out} is one file for {len(chosen)} formats", "give a folder with -o")
+    ((form, _),) = chosen
+    if form.suffix != out.suffix:
+        raise UsageError(f"{out} names a file, {form.name} is a folder", "give a folder with -o")
+
+
+def plan(checkpoint: Checkpoint, chosen: Chosen) -> tuple[Planned, ...]:
+    """What would be written, and its exact bytes."""
+    return tuple(
+        Planned(
+            form.name, scheme.name, sum(file.size for file in form.plan(checkpoint, scheme).files)
+        )
+        for form, scheme in chosen
+    )
+
+
+def write(
+    checkpoint: Checkpoint, chosen: Chosen, folder: Path, report: Report
+) -> tuple[Artifact, ...]:
+    """Every artifact in `folder`, described as read back; a folder each where there are several.
+
+    The paths in the artifacts are relative to `folder`.
+    """
+    places = [folder / form.name if len(chosen) > 1 else folder for form, _ in chosen]
+    for place in places:
+        place.mkdir(exist_ok=True)
+    targets = [
+        Target(form, scheme, place) for (form, scheme), place in zip(chosen, places, strict=True)
+    ]
+    artifacts = formats.write(checkpoint, targets, staged_progress(report, "write"))
+    return tuple(
+        artifact.within(place.relative_to(folder))
+        for artifact, place in zip(artifacts, places, strict=True)
+    )
+
+
+def _renamed(artifact: Artifact, name: str) -> Artifact:
     """An artifact of one file, under the name it was published as."""
     (record,) = artifact.files
     return replace(artifact, files=(replace(record, path=name),))
-
-
-def write_all(
-    checkpoint: Checkpoint,
-    targets: Sequence[Format],
-    chosen: Scheme,
-    folder: Path,
-    report: Report,
-) -> tuple[Artifact, ...]:
-    """Every format's artifact in `folder`, described as read back from disk."""
-    return tuple(
-        target.write(checkpoint, chosen, folder, staged_progress(report, f"write {target.name}"))
-        for target in targets
-    )

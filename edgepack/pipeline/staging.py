@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from edgepack import formats
 from edgepack.errors import FidelityFailed, FidelityInconclusive, OutputError
+from edgepack.manifest.folder import MANIFEST, REPORT
 from edgepack.units import format_bytes
 
-PACKAGE_FILE = "edgepack.toml"
-OWN_NAMES = frozenset({PACKAGE_FILE, f".{PACKAGE_FILE}.partial", "fidelity.json", "model.sig"})
+OWN_NAMES = frozenset({MANIFEST, f".{MANIFEST}.partial", REPORT, f".{REPORT}.partial", "model.sig"})
 SPARE_BYTES = 16 * 1024 * 1024  # manifest, reports, and the file system's own needs
 
 
@@ -26,7 +27,7 @@ def check_output(out: Path, *, force: bool) -> None:
         return
     if not force:
         raise OutputError(f"{out} exists", "choose another -o, or replace it with --force")
-    if out.is_symlink() or out.is_dir() == is_file_name(out) or not _replaceable(out):
+    if out.is_symlink() or out.is_dir() == formats.names_file(out) or not _replaceable(out):
         raise OutputError(
             f"{out} is not a package, or holds files of somebody else",
             "--force does not replace it; move it away by hand",
@@ -89,7 +90,7 @@ def _claim(partial: Path) -> int | None:
             os.close(lock)
         raise OutputError(f"{partial} holds files of somebody else", "move it away by hand")
     for entry in partial.iterdir():
-        entry.unlink()
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     return lock
 
 
@@ -125,7 +126,7 @@ def _sync(folder: Path) -> None:
 
 def _publish(partial: Path, out: Path) -> None:
     try:
-        if is_file_name(out):
+        if formats.names_file(out):
             (only,) = partial.iterdir()
             only.replace(out)
             partial.rmdir()
@@ -151,21 +152,20 @@ def _replace(partial: Path, out: Path) -> None:
     shutil.rmtree(earlier)
 
 
-def is_file_name(out: Path) -> bool:
-    """Whether -o names one artifact file and not a folder."""
-    return out.suffix == ".gguf"
-
-
 def _replaceable(out: Path) -> bool:
-    """An artifact, an empty folder, or a package in which nobody keeps anything else."""
-    if out.is_file():
-        return True
-    return not any(out.iterdir()) or ((out / PACKAGE_FILE).is_file() and _only_ours(out))
+    """An artifact or a package of edgepack's, in which nobody keeps anything else."""
+    return out.is_file() or _only_ours(out)
 
 
 def _only_ours(folder: Path) -> bool:
-    """Whether every entry has a name that edgepack gives."""
+    """Whether every entry is an artifact that edgepack wrote, or has a name that it gives.
+
+    A checkpoint has the file names of an artifact: what edgepack wrote says so in its header.
+    """
+    known = OWN_NAMES.union(*(form.ours(folder) for form in formats.every()))
     return all(
-        not entry.is_dir() and (entry.suffix == ".gguf" or entry.name in OWN_NAMES)
+        entry.name in known
+        or (entry.is_dir() and not entry.is_symlink() and entry.name in formats.known()
+            and _only_ours(entry))
         for entry in folder.iterdir()
-    )
+    )  # fmt: skip

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from edgepack import fidelity, models
-from edgepack.errors import Missing
+from edgepack import fidelity, formats, models
+from edgepack.errors import DamagedInput, Missing
 from edgepack.fidelity import Document, FidelityReport, runtimes
 from edgepack.fidelity.reference import Reference
 from edgepack.fidelity.structure import tokenizer_differences
 from edgepack.models import Checkpoint
 from edgepack.models.digest import sha256_of
 from edgepack.pipeline.progress import Report, silent, staged_progress
-from edgepack.pipeline.staging import PACKAGE_FILE
 
 OWN_CORPUS = "eval.jsonl"  # held-out documents that come with a checkpoint
 
@@ -57,48 +56,76 @@ def validate(
     Raises whatever opening either raises; the verdict is in the report.
     """
     limits = fidelity.profile(profile)
-    path = artifact_file(Path(artifact))
+    entry = artifact_entry(Path(artifact))
     checkpoint = models.open_checkpoint(reference)
-    return measure(path, checkpoint, read_corpus(checkpoint, corpus), limits, report)
+    (found,) = measure([entry], checkpoint, read_corpus(checkpoint, corpus), limits, report)
+    return found
 
 
 def measure(
-    path: Path,
+    entries: Sequence[Path],
     checkpoint: Checkpoint,
     corpus: Corpus,
     limits: fidelity.Profile,
     report: Report = silent,
-) -> FidelityReport:
-    """The report of one artifact file on one corpus."""
+) -> tuple[FidelityReport, ...]:
+    """A report for each artifact, all compared with one run of the reference.
+
+    Structure comes first: it takes seconds, and what is wrong there need not wait for the rest.
+    """
     documents = corpus.documents
-    with runtimes.open(path) as runtime:
-        different = tokenizer_differences(runtime, checkpoint.tokenizer, documents)
-        expected = Reference(
-            checkpoint, [d.ids for d in documents], staged_progress(report, "reference")
-        )
-        return fidelity.validate(
-            expected,
-            runtime,
-            documents,
-            limits,
-            identity=checkpoint.name,
-            broken=different,
-            text_of=checkpoint.tokenizer.text_of,
-            progress=staged_progress(report, "compare"),
-        )
+    faults = [_structure(entry, checkpoint, documents) for entry in entries]
+    expected = Reference(
+        checkpoint, [d.ids for d in documents], staged_progress(report, "reference")
+    )
+    reports = []
+    for entry, broken in zip(entries, faults, strict=True):
+        with runtimes.open(entry) as runtime:
+            found = fidelity.validate(
+                expected,
+                runtime,
+                documents,
+                limits,
+                identity=checkpoint.name,
+                broken=broken,
+                text_of=checkpoint.tokenizer.text_of,
+                progress=staged_progress(report, f"compare {runtime.name}"),
+            )
+        reports.append(found)
+    return tuple(reports)
 
 
-def artifact_file(path: Path) -> Path:
-    """The file a runtime opens: `path` itself, or the one artifact of a folder.
+def _structure(
+    entry: Path, checkpoint: Checkpoint, documents: Sequence[Document]
+) -> tuple[str, ...]:
+    """Reasons to fail before anything is compared.
 
-    Raises Missing where a folder holds none, or several and no manifest that names one.
+    Raises DamagedInput where the two vocabularies differ: no distance exists between them.
+    """
+    with runtimes.open(entry) as runtime:
+        if runtime.vocabulary != checkpoint.decoder.vocabulary:
+            raise DamagedInput(
+                f"{entry}: the artifact has a vocabulary of {runtime.vocabulary}, "
+                f"{checkpoint.name} one of {checkpoint.decoder.vocabulary}",
+                "the artifact must have the checkpoint's vocabulary, padding included",
+            )
+        return tokenizer_differences(runtime, checkpoint.tokenizer, documents)
+
+
+def artifact_entry(path: Path) -> Path:
+    """The file a runtime opens: `path` itself, or the entry of the one artifact in a folder.
+
+    Raises Missing where a folder holds none, or several.
     """
     if not path.is_dir():
         return path
-    found: Sequence[Path] = sorted(path.glob("*.gguf"))
+    found = [entry for form in formats.every() for entry in form.find(path)]
+    if not found:  # a package of several formats has a folder for each
+        below = [path / name for name in formats.known() if (path / name).is_dir()]
+        found = [entry for form in formats.every() for place in below for entry in form.find(place)]
     if len(found) != 1:
-        kind = "package" if (path / PACKAGE_FILE).is_file() else "folder"
+        names = ", ".join(str(entry.relative_to(path)) for entry in found) or "none"
         raise Missing(
-            f"{path}: the {kind} holds {len(found)} artifacts", "name one file to validate"
+            f"{path} holds {len(found)} artifacts ({names})", "name one of them to validate"
         )
     return found[0]

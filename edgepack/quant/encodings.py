@@ -1,4 +1,4 @@
-"""`Encoding`: one way to store weights in blocks, with the bytes llama.cpp's reference writes.
+"""`Encoding`: one way to store weights in blocks; `BlockEncoding`: llama.cpp's, byte for byte.
 
 Sizes are known without compiling anything; `encode` and `decode` import the kernel of that name.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from math import prod
 from types import MappingProxyType
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +28,16 @@ class Kernel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """One block type: `block` elements of a row are stored in `block_bytes` bytes."""
+    """`block` elements of a row are stored in `block_bytes` bytes, wherever those lie.
+
+    Weights of a magnitude up to `largest` encode to finite numbers; beyond it a stored scale or
+    value may overflow to infinity.
+    """
 
     name: str
     block: int
     block_bytes: int
+    largest: float
 
     @property
     def bits_per_weight(self) -> float:
@@ -50,6 +55,11 @@ class Encoding:
     def tensor_bytes(self, shape: tuple[int, ...]) -> int:
         """Bytes of a tensor [..., columns]. Raises Unsupported as `row_bytes` does."""
         return prod(shape[:-1]) * self.row_bytes(shape[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class BlockEncoding(Encoding):
+    """Blocks one after another, each with its scales and levels, as ggml lays them out."""
 
     def encode(self, rows: NDArray[np.float32]) -> NDArray[np.uint8]:
         """float32[n, columns] -> uint8[n, row_bytes]. Raises Unsupported as `row_bytes` does."""
@@ -80,29 +90,32 @@ class Encoding:
         return cast(Kernel, import_module(f"edgepack.quant.kernels.{self.name.lower()}"))
 
 
-ENCODINGS: Mapping[str, Encoding] = MappingProxyType(
+_HALF: Final = 65504.0  # the largest float16
+
+ENCODINGS: Mapping[str, BlockEncoding] = MappingProxyType(
     {
-        name: Encoding(name, block, block_bytes)
-        for name, block, block_bytes in (
-            ("F32", 1, 4),
-            ("F16", 1, 2),
-            ("BF16", 1, 2),
-            ("Q8_0", 32, 34),
-            ("Q5_1", 32, 24),
-            ("Q5_0", 32, 22),
-            ("Q4_1", 32, 20),
-            ("Q4_0", 32, 18),
-            ("Q6_K", 256, 210),
-            ("Q5_K", 256, 176),
-            ("Q4_K", 256, 144),
-            ("Q3_K", 256, 110),
-            ("Q2_K", 256, 84),
+        name: BlockEncoding(name, block, block_bytes, largest)
+        for name, block, block_bytes, largest in (
+            ("F32", 1, 4, 3.4e38),
+            ("F16", 1, 2, _HALF),
+            ("BF16", 1, 2, 3.38e38),
+            # a float16 scale times the highest level; less a tenth, since searches stretch scales
+            ("Q8_0", 32, 34, 114 * _HALF),
+            ("Q5_1", 32, 24, 0.9 * _HALF),
+            ("Q5_0", 32, 22, 14 * _HALF),
+            ("Q4_1", 32, 20, 0.9 * _HALF),
+            ("Q4_0", 32, 18, 7 * _HALF),
+            ("Q6_K", 256, 210, 114 * 28 * _HALF),
+            ("Q5_K", 256, 176, 56 * _HALF),
+            ("Q4_K", 256, 144, 56 * _HALF),
+            ("Q3_K", 256, 110, 28 * 3.6 * _HALF),
+            ("Q2_K", 256, 84, 13 * _HALF),
         )
     }
 )
 
 
-def encoding(name: str) -> Encoding:
+def encoding(name: str) -> BlockEncoding:
     """The encoding called `name`, in any case. Raises UsageError with the nearest known name."""
     found = ENCODINGS.get(name.upper())
     if found is None:

@@ -9,7 +9,6 @@ import pytest
 
 from edgepack import formats
 from edgepack.errors import DamagedInput, OutputError, UsageError
-from edgepack.quant.schemes import SCHEMES
 
 
 @pytest.fixture(params=formats.known())
@@ -17,8 +16,12 @@ def kind(request):
     return formats.named(request.param)
 
 
-def silent(done, total):
-    """No progress bar."""
+def f16(kind):
+    return kind.schemes.scheme("F16")
+
+
+def f32(kind):
+    return kind.schemes.scheme("F32")
 
 
 def test_a_format_is_found_by_its_name_in_any_case(kind):
@@ -33,11 +36,13 @@ def test_an_unknown_format_has_a_near_match():
 
 @pytest.mark.parametrize("scheme", ["F32", "F16"])
 @pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3"])
-def test_what_is_written_is_what_was_planned(kind, checkpoint, package, family, scheme):
+def test_what_is_written_is_what_was_planned(
+    written, planned_bytes, kind, checkpoint, package, family, scheme
+):
     source = checkpoint(family)
-    planned = kind.planned_bytes(source, SCHEMES[scheme])
+    planned = planned_bytes(kind, source, kind.schemes.scheme(scheme))
     assert list(package.iterdir()) == []
-    artifact = kind.write(source, SCHEMES[scheme], package, silent)
+    artifact = written(kind, source, kind.schemes.scheme(scheme), package)
     assert artifact.format == kind.name
     assert artifact.scheme == scheme
     assert artifact.size == planned
@@ -52,34 +57,41 @@ def test_what_is_written_is_what_was_planned(kind, checkpoint, package, family, 
     assert sum(count.tensors for count in artifact.histogram) >= len(source.decoder.weights)
 
 
-def test_inspection_agrees_with_writing(kind, checkpoint, package):
-    artifact = kind.write(checkpoint(), SCHEMES["F16"], package, silent)
+def test_inspection_agrees_with_writing(written, kind, checkpoint, package):
+    artifact = written(kind, checkpoint(), f16(kind), package)
     assert kind.inspect(artifact.entry(package)) == artifact
 
 
-def test_writing_twice_gives_the_same_bytes(kind, checkpoint, package):
+def test_writing_twice_gives_the_same_bytes(written, kind, checkpoint, package):
     source = checkpoint()
     first, second = package / "first", package / "second"
     first.mkdir()
     second.mkdir()
-    assert kind.write(source, SCHEMES["F16"], first, silent) == kind.write(
-        source, SCHEMES["F16"], second, silent
-    )
+    scheme = f16(kind)
+    assert written(kind, source, scheme, first) == written(kind, source, scheme, second)
 
 
-def test_shards_and_one_file_give_the_same_tensors(kind, checkpoint, builder, package, tmp_path):
+def test_shards_and_one_file_give_the_same_tensors(
+    written, kind, checkpoint, builder, package, tmp_path
+):
     from edgepack.models import open_checkpoint
 
-    whole = kind.write(checkpoint(), SCHEMES["F16"], package, silent)
+    whole = written(kind, checkpoint(), f16(kind), package)
     folder = builder.write(tmp_path / "parts" / "tiny", "qwen2", shards=3)
     (package / "again").mkdir()
-    parts = kind.write(open_checkpoint(str(folder)), SCHEMES["F16"], package / "again", silent)
+    parts = written(kind, open_checkpoint(str(folder)), f16(kind), package / "again")
     assert parts.tensor_digest == whole.tensor_digest
 
 
-def test_progress_goes_up_to_every_weight(kind, checkpoint, package):
+def test_progress_goes_up_to_every_weight(written, kind, checkpoint, package):
     source, seen = checkpoint(), []
-    kind.write(source, SCHEMES["F16"], package, lambda done, total: seen.append((done, total)))
+    written(
+        kind,
+        source,
+        f16(kind),
+        package,
+        lambda done, total: seen.append((done, total)),
+    )
     done = [done for done, _ in seen]
     assert done == sorted(done)
     assert {total for _, total in seen} == {source.decoder.parameters}
@@ -87,35 +99,35 @@ def test_progress_goes_up_to_every_weight(kind, checkpoint, package):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_weight_that_is_not_finite_is_named(kind, builder, checkpoint, package, value):
+def test_a_weight_that_is_not_finite_is_named(written, kind, builder, checkpoint, package, value):
     tensors = builder.weights(builder.config("qwen2"))
     tensors["model.layers.1.mlp.up_proj.weight"][7, 5] = value
     source = checkpoint(tensors=tensors, dtype="F32")
     with pytest.raises(DamagedInput) as caught:
-        kind.write(source, SCHEMES["F16"], package, silent)
+        written(kind, source, f16(kind), package)
     assert "model.layers.1.mlp.up_proj.weight" in caught.value.message
     assert "row 7, column 5" in caught.value.message
 
 
-def test_a_source_that_shrinks_is_noticed(kind, checkpoint, package):
+def test_a_source_that_shrinks_is_noticed(written, kind, checkpoint, package):
     source = checkpoint()
     shard = source.shards[0]
     shard.write_bytes(shard.read_bytes()[:-100])
     with pytest.raises(DamagedInput, match="ends after"):
-        kind.write(source, SCHEMES["F16"], package, silent)
+        written(kind, source, f16(kind), package)
 
 
-def test_a_folder_that_is_not_there(kind, checkpoint, package):
+def test_a_folder_that_is_not_there(written, kind, checkpoint, package):
     with pytest.raises(OutputError, match="cannot write"):
-        kind.write(checkpoint(), SCHEMES["F16"], package / "nowhere", silent)
+        written(kind, checkpoint(), f16(kind), package / "nowhere")
 
 
-def test_the_digest_covers_every_bit_of_every_tensor(kind, builder, checkpoint, package):
+def test_the_digest_covers_every_bit_of_every_tensor(written, kind, builder, checkpoint, package):
     """One bit of one weight in the source is another digest."""
     tensors = builder.weights(builder.config("qwen2"))
-    first = kind.write(checkpoint(tensors=tensors, dtype="F32"), SCHEMES["F32"], package, silent)
+    first = written(kind, checkpoint(tensors=tensors, dtype="F32"), f32(kind), package)
     tensors["model.norm.weight"].view(np.uint32)[3] ^= 1
-    changed = kind.write(checkpoint(tensors=tensors, dtype="F32"), SCHEMES["F32"], package, silent)
+    changed = written(kind, checkpoint(tensors=tensors, dtype="F32"), f32(kind), package)
     assert first.tensor_digest != changed.tensor_digest
 
 

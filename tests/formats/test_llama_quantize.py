@@ -6,7 +6,7 @@ import pytest
 
 from edgepack import formats
 from edgepack.models import open_checkpoint
-from edgepack.quant.schemes import FAITHFUL, scheme
+from edgepack.quant.schemes.gguf import FAITHFUL, scheme
 
 REASONER = Path(__file__).parents[2] / "fixtures" / "reasoner"
 FTYPES = {
@@ -21,10 +21,10 @@ def checkpoint():
 
 
 @pytest.fixture(scope="module")
-def full_precision(checkpoint, tmp_path_factory):
+def full_precision(written, checkpoint, tmp_path_factory):
     """Our own conversion, which llama.cpp takes as its source."""
     folder = tmp_path_factory.mktemp("f32")
-    artifact = formats.named("gguf").write(checkpoint, scheme("F32"), folder, lambda *_: None)
+    artifact = written(formats.named("gguf"), checkpoint, scheme("F32"), folder)
     return artifact.entry(folder)
 
 
@@ -34,10 +34,10 @@ def test_every_quantized_scheme_is_compared():
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("name", FTYPES)
-def test_tensors_are_those_of_llama_quantize(checkpoint, full_precision, tmp_path, name):
+def test_tensors_are_those_of_llama_quantize(written, checkpoint, full_precision, tmp_path, name):
     llama = pytest.importorskip("cyllama.llama.llama_cpp")
     gguf = formats.named("gguf")
-    ours = gguf.write(checkpoint, scheme(name), tmp_path, lambda *_: None)
+    ours = written(gguf, checkpoint, scheme(name), tmp_path)
     parameters = llama.LlamaModelQuantizeParams()
     parameters.ftype = FTYPES[name]
     llama.model_quantize(str(full_precision), str(tmp_path / "theirs.gguf"), parameters)

@@ -15,7 +15,7 @@ from edgepack.fidelity import runtimes
 from edgepack.formats.gguf import Gguf
 from edgepack.models import open_checkpoint
 from edgepack.models.pretokenizers import DIGIT, GPT2, IGNORE_MERGES, RULES
-from edgepack.quant.schemes import SCHEMES
+from edgepack.quant.schemes.gguf import SCHEMES
 
 TEXTS = json.loads(Path(__file__).with_name("awkward.json").read_text("utf-8"))
 BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
@@ -68,14 +68,14 @@ def metaspace(builder):
 
 
 @pytest.fixture
-def both(builder, tmp_path):
+def both(written, builder, tmp_path):
     """Ids of every text by (the checkpoint's tokenizer, llama.cpp)."""
 
     def make(raw, texts=TEXTS):
         rows = len(raw["model"]["vocab"]) + 3
         source = builder.write(tmp_path / "m", "llama", tokenizer=raw, vocab_size=rows)
         checkpoint = open_checkpoint(str(source))
-        artifact = Gguf().write(checkpoint, SCHEMES["F16"], tmp_path, lambda done, total: None)
+        artifact = written(Gguf(), checkpoint, SCHEMES["F16"], tmp_path)
         with runtimes.open(artifact.entry(tmp_path), threads=1) as runtime:
             assert runtime.vocabulary == rows
             return [

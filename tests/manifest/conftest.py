@@ -15,7 +15,7 @@ from edgepack.fidelity.bootstrap import Interval
 from edgepack.fidelity.metrics import Metrics
 from edgepack.formats import Artifact
 from edgepack.hardware import Cpu, Figure, Hardware
-from edgepack.manifest import Manifest
+from edgepack.manifest import Manifest, Measurement
 from edgepack.memory import DecodeSpeed, Deployment, Fit, Footprint
 from edgepack.models import Checkpoint, Decoder, Weight
 from edgepack.models.decoder import Attention, FeedForward, GgufNaming, Layer, Rope
@@ -120,10 +120,9 @@ def describe(checkpoint: Checkpoint, artifact: Artifact, folder: Path, **changes
         "hardware": Hardware(
             "test device", Cpu(UNKNOWN, (), UNKNOWN), UNKNOWN, UNKNOWN, UNKNOWN, (), False, UNKNOWN
         ),
-        "deployment": Deployment(1024),
-        "fit": make_fit(),
-        "report": report,
-        "report_file": manifest.write_report(report, folder),
+        "deployments": (Deployment(1024),),
+        "fits": (make_fit(),),
+        "measurements": (Measurement(report, manifest.write_report(report, folder, folder)),),
         "corpus_sha256": "sha256:" + "c" * 64,
         "argv": ("edgepack", "pack", "tiny"),
     }

@@ -32,7 +32,7 @@ def sha256(path) -> str:
 
 
 def test_a_whole_package_is_verified(package):
-    found = manifest.verify(package.folder, package.checkpoint.root)
+    found = manifest.verify(package.folder, package.checkpoint)
     assert found.manifest == manifest.read(package.folder)
     assert found.checks == (
         "2 files have the recorded size and sha256, and there are no others",
@@ -40,6 +40,7 @@ def test_a_whole_package_is_verified(package):
         f"fidelity.json: verdict pass, bound to {MODEL}",
         "2 source records have the digest the measurement names",
         f"{package.checkpoint.root}: 2 source files have the recorded size and sha256",
+        f"{package.checkpoint.root}: the model and its memory law are as recorded",
     )
 
 
@@ -133,11 +134,11 @@ def test_source_records_other_than_those_measured(package, old, new):
         ('encoding = "F32", tensors = 2', 'encoding = "F32", tensors = 3', "has histogram"),
         ('format = "gguf"\nscheme = "F32"', 'format = "gguf"\nscheme = "F16"', "has scheme 'F32'"),
         ('format = "gguf"', 'format = "ggml"', "unknown format 'ggml'"),
-        ("kv = 262144", "kv = 262143", "fit.footprint adds up to 265319"),
-        ("headroom = 734680", "headroom = 734681", "fit.headroom is 734681"),
+        ("kv = 262144", "kv = 262143", "its footprint adds up to 265319"),
+        ("headroom = 734680", "headroom = 734681", "has headroom 734681"),
         ("budget = 1000000", "budget = 2000000", "budget less total is 1734680"),
         ('gguf", size = 160', 'gguf", size = 161', "memory.weights are"),
-        ('artifact = "tiny-F32', 'artifact = "tiny-F16', "has 0 fidelity sections, one is"),
+        ('artifact = "tiny-F32', 'artifact = "tiny-F16', "has 0 fit sections, one is"),
         ('artifact = "tiny-F32', 'artifact = "tiny-F16', "bound to no artifact"),
         ('"tiny"\nlicence = "mit"\narchitecture = "llama"', '"tiny"\narchitecture = "qwen2"',
          "has architecture 'llama', model says 'qwen2'"),
@@ -146,6 +147,46 @@ def test_source_records_other_than_those_measured(package, old, new):
 def test_a_manifest_that_contradicts_the_artifact_or_itself(package, old, new, message):
     package.edit(old, new)
     assert message in refused(package)
+
+
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        ('licence = "mit"', 'licence = "apache-2.0"'),
+        ("parameters = 40", "parameters = 41"),
+        ("context_length = 2048", "context_length = 4096"),
+        ("vocabulary = 4", "vocabulary = 5"),
+        ('device = "test device"', 'device = "other device"'),
+        ("longest_context = 2048", "longest_context = 2047"),
+        (f'corpus_sha256 = "sha256:{"c" * 64}"', f'corpus_sha256 = "sha256:{"d" * 64}"'),
+        ('edgepack = "', 'edgepack = "9'),
+    ],
+)
+def test_an_edit_that_nothing_else_contradicts(package, old, new):
+    package.edit(old, new)
+    assert "edgepack.toml was edited: its text has sha256:" in refused(package)
+
+
+def test_a_law_of_memory_that_the_fit_does_not_follow(package):
+    package.edit("k_elements = 32", "k_elements = 16")
+    assert "the law in memory.cache gives 196608" in refused(package)
+
+
+def test_keys_of_other_tools_are_no_edit(package):
+    package.edit('licence = "mit"', 'licence = "mit"\nx-reviewed-by = "me"')
+    assert manifest.verify(package.folder)
+
+
+@pytest.mark.parametrize(
+    "old, new, message",
+    [
+        ('licence = "mit"', 'licence = "gpl"', "has licence 'mit', edgepack.toml says 'gpl'"),
+        ("parameters = 40", "parameters = 41", "has parameters 40, edgepack.toml says 41"),
+    ],
+)
+def test_what_the_source_contradicts(package, old, new, message):
+    package.edit(old, new)
+    assert message in refused(package, package.checkpoint)
 
 
 def test_a_package_that_was_not_measured(package):
@@ -255,7 +296,7 @@ def test_a_source_that_changed(package):
     root = package.checkpoint.root
     (root / "model.safetensors").write_bytes(b"Weights")
     (root / "config.json").unlink()
-    message = refused(package, root)
+    message = refused(package, package.checkpoint)
     assert f"{root / 'model.safetensors'} has sha256:" in message
     assert f"{root / 'config.json'} is missing" in message
 
@@ -264,7 +305,7 @@ def test_a_source_may_be_links_into_a_cache(package, tmp_path):
     path = package.checkpoint.root / "model.safetensors"
     path.rename(tmp_path / "blob")
     path.symlink_to(tmp_path / "blob")
-    assert manifest.verify(package.folder, package.checkpoint.root)
+    assert manifest.verify(package.folder, package.checkpoint)
 
 
 def test_a_folder_that_cannot_be_listed_hides_nothing(package, monkeypatch):

@@ -16,7 +16,7 @@ from edgepack.memory import (
     reserve,
     weight_bytes,
 )
-from edgepack.quant.schemes import FAITHFUL, scheme
+from edgepack.quant.schemes.gguf import FAITHFUL, scheme
 from edgepack.units import GB, GIB, MIB
 
 
@@ -114,8 +114,8 @@ def _choose(decoder, hardware, context, schemes=FAITHFUL):
     return choose(fit_all(decoder, hardware, Deployment(context), schemes))
 
 
-def test_ample_memory_gets_q8_and_no_more(decoders, device):
-    assert _choose(decoders["Qwen3-0.6B"], device(64 * GIB), 4096).scheme == "Q8_0"
+def test_ample_memory_gets_the_most_faithful(decoders, device):
+    assert _choose(decoders["Qwen3-0.6B"], device(64 * GIB), 4096).scheme == FAITHFUL[0].name
 
 
 def test_the_most_faithful_comfortable_scheme_is_chosen(decoders, device):

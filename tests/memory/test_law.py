@@ -10,7 +10,7 @@ from edgepack.memory import (
     kv_cache_bytes,
     weight_bytes,
 )
-from edgepack.quant.schemes import scheme
+from edgepack.quant.schemes.gguf import scheme
 from edgepack.units import GB, MIB
 
 

@@ -9,7 +9,7 @@ from edgepack.memory import (
     output_bytes,
     weight_bytes,
 )
-from edgepack.quant.schemes import scheme
+from edgepack.quant.schemes.gguf import scheme
 from edgepack.units import MIB
 
 PRINTED = 0.0051  # MiB: the planner prints two decimals

@@ -2,7 +2,7 @@ import pytest
 
 from edgepack.hardware import Figure
 from edgepack.memory import Deployment, active_weight_bytes, decode_speed, weight_bytes
-from edgepack.quant.schemes import scheme
+from edgepack.quant.schemes.gguf import scheme
 from edgepack.units import GB, MIB
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from edgepack.errors import FidelityFailed, OutputError
+from edgepack.formats.gguf.header import header
 from edgepack.pipeline import staging
 from edgepack.pipeline.staging import check_space, staged
 
@@ -82,9 +83,13 @@ def test_a_link_is_never_replaced(tmp_path):
 
 
 def test_leftovers_of_an_interrupted_run_are_cleared(tmp_path):
-    (tmp_path / "out.partial").mkdir()
-    for name in ("half.gguf", "fidelity.json", ".edgepack.toml.partial"):
-        (tmp_path / "out.partial" / name).write_bytes(b"half")
+    left = tmp_path / "out.partial"
+    (left / "gguf").mkdir(parents=True)
+    for name in ("fidelity.json", ".edgepack.toml.partial"):
+        (left / name).write_bytes(b"half")
+    (left / "gguf" / "opened.gguf").touch()
+    head = header("none", {"general.quantized_by": "edgepack 0.1.0"}, ())
+    (left / "gguf" / "half.gguf").write_bytes(head)
     with staged(tmp_path / "out") as folder:
         assert list(folder.iterdir()) == []
         write_package(folder)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgepack.errors import UsageError
-from edgepack.quant.schemes import FAITHFUL, SCHEMES, scheme
+from edgepack.quant.schemes.gguf import FAITHFUL, SCHEMES, scheme
 
 
 def chosen(decoder, name, role):

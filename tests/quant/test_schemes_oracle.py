@@ -7,7 +7,7 @@ from zlib import crc32
 import numpy as np
 import pytest
 
-from edgepack.quant.schemes import SCHEMES, scheme
+from edgepack.quant.schemes.gguf import SCHEMES, scheme
 
 pytestmark = pytest.mark.oracle
 

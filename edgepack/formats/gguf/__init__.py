@@ -1,5 +1,54 @@
-"""GGUF: header first, then every tensor once, in the types llama.cpp itself would choose."""
+"""GGUF: header first, then every tensor once, in the types llama.cpp itself would choose.
 
-from edgepack.formats.gguf.format import Gguf
+metadata   the keys of the header
+layout     numbers that writing and reading share
+header     the head of a file as bytes
+plan       what a file will hold, and its encoder
+reader     reading it back: cursor (bounded bytes), values, table (tensors), digests
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgepack.errors import DamagedInput
+from edgepack.formats.artifact import Artifact
+from edgepack.formats.gguf.plan import GgufPlan
+from edgepack.formats.gguf.reader import inspect, made_by
+from edgepack.memory import Program
+from edgepack.models import Checkpoint, Decoder
+from edgepack.quant.schemes import Scheme, Schemes, gguf
 
 __all__ = ["Gguf"]
+
+
+class Gguf:
+    """One file, `NAME-SCHEME.gguf`."""
+
+    name = "gguf"
+    suffix = ".gguf"
+    program: Program = "llama-cli"
+    schemes: Schemes = gguf
+
+    def cache_type(self, decoder: Decoder, scheme: Scheme) -> str:
+        return "f16"
+
+    def plan(self, checkpoint: Checkpoint, scheme: Scheme) -> GgufPlan:
+        return GgufPlan(checkpoint, scheme)
+
+    def inspect(self, path: Path) -> Artifact:
+        return inspect(path)
+
+    def find(self, folder: Path) -> tuple[Path, ...]:
+        return tuple(sorted(folder.glob(f"*{self.suffix}")))
+
+    def ours(self, folder: Path) -> frozenset[str]:
+        return frozenset(path.name for path in self.find(folder) if _ours(path))
+
+
+def _ours(path: Path) -> bool:
+    """A file that a run was killed over before it wrote a byte is nobody else's."""
+    try:
+        return path.stat().st_size == 0 or made_by(path).startswith("edgepack ")
+    except DamagedInput:
+        return False

@@ -1,60 +1,87 @@
-"""A GGUF header, written with gguf-py: it comes first, since every size is known beforehand."""
+"""The head of a GGUF file: keys, values and tensor table.
+
+It comes first in the file and can be written first, since every size is known beforehand.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import closing
-from pathlib import Path
-from typing import TYPE_CHECKING
+import struct
+from collections.abc import Iterator, Mapping, Sequence
 
+from edgepack.errors import Unsupported
+from edgepack.formats.gguf.layout import (
+    ARCHITECTURE_KEY,
+    CODES,
+    MAGIC,
+    TENSOR_TYPES,
+    VERSION,
+    ValueType,
+    padded,
+)
 from edgepack.formats.gguf.metadata import Value
 from edgepack.quant.schemes import Assignment
 
-if TYPE_CHECKING:
-    from gguf import GGUFWriter
-
-ALIGNMENT = 32  # bytes; GGUF's default, and what llama.cpp writes
-
-
-def padded(size: int) -> int:
-    """`size` rounded up to the alignment of tensor data."""
-    return -(-size // ALIGNMENT) * ALIGNMENT
-
-
-def write_header(
-    path: Path, architecture: str, values: Mapping[str, Value], tensors: Sequence[Assignment]
-) -> int:
-    """Create `path` with header, metadata and tensor table; returns the offset of tensor data."""
-    import numpy as np
-    from gguf import GGMLQuantizationType, GGUFWriter
-
-    writer = GGUFWriter(path, architecture)
-    for key, value in values.items():
-        _add(writer, key, value)
-    for tensor in tensors:
-        writer.add_tensor_info(
-            tensor.weight.name,
-            tensor.weight.shape,
-            np.dtype(np.float32),
-            tensor.encoding.tensor_bytes(tensor.weight.shape),
-            raw_dtype=GGMLQuantizationType[tensor.encoding.name],
-        )
-    with closing(writer):
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_ti_data_to_file()
-    return padded(path.stat().st_size)
+NUMBERS: Mapping[str, int] = {kind.name: number for number, kind in TENSOR_TYPES.items()}
+ARRAYS: Mapping[type, ValueType] = {
+    bool: ValueType.BOOL,
+    int: ValueType.INT32,
+    float: ValueType.FLOAT32,
+    str: ValueType.STRING,
+}
+"""How an array is stored, by the type of its elements."""
 
 
-def _add(writer: GGUFWriter, key: str, value: Value) -> None:
-    """Add one key with the GGUF type its readers expect: u32 integers, f32 numbers."""
+def header(architecture: str, values: Mapping[str, Value], tensors: Sequence[Assignment]) -> bytes:
+    """Everything that stands before the tensors, zeros up to the alignment included.
+
+    The tensors follow in the order given, each `padded`. A key whose value is empty is left out:
+    an array of nothing has no type, and an absent name says as much as an empty one. Raises
+    Unsupported for a value that its GGUF type cannot hold.
+    """
+    pairs = {ARCHITECTURE_KEY: architecture, **values}
+    stored = [_pair(key, value) for key, value in pairs.items() if value not in ("", ())]
+    counts = struct.pack("<IQQ", VERSION, len(tensors), len(stored))
+    head = b"".join((MAGIC, counts, *stored, *_table(tensors)))
+    return head.ljust(padded(len(head)), b"\0")
+
+
+def _pair(key: str, value: Value) -> bytes:
+    try:
+        return _text(key) + _value(value)
+    except (struct.error, OverflowError, UnicodeEncodeError) as error:
+        raise Unsupported(
+            f"GGUF cannot store {key}: {error}", "correct it in the checkpoint's configuration"
+        ) from error
+
+
+def _value(value: Value) -> bytes:
+    """Type and value, in the types that GGUF's readers expect: u32 integers, f32 numbers."""
     if isinstance(value, str):
-        writer.add_string(key, value)
-    elif isinstance(value, bool):
-        writer.add_bool(key, value)
-    elif isinstance(value, int):
-        writer.add_uint32(key, value)
-    elif isinstance(value, float):
-        writer.add_float32(key, value)
-    else:
-        writer.add_array(key, list(value))
+        return struct.pack("<I", ValueType.STRING) + _text(value)
+    if isinstance(value, bool):
+        return struct.pack("<I?", ValueType.BOOL, value)
+    if isinstance(value, int):
+        return struct.pack("<II", ValueType.UINT32, value)
+    if isinstance(value, float):
+        return struct.pack("<If", ValueType.FLOAT32, value)
+    kind = ARRAYS[type(value[0])]
+    start = struct.pack("<IIQ", ValueType.ARRAY, kind, len(value))
+    if kind is ValueType.STRING:
+        return start + b"".join(_text(str(element)) for element in value)
+    return start + struct.pack(f"<{len(value)}{CODES[kind]}", *value)
+
+
+def _text(text: str) -> bytes:
+    data = text.encode()
+    return struct.pack("<Q", len(data)) + data
+
+
+def _table(tensors: Sequence[Assignment]) -> Iterator[bytes]:
+    """One entry a tensor: name, extents with the row's length first, type, offset."""
+    offset = 0
+    for tensor in tensors:
+        shape = tensor.weight.shape
+        yield _text(tensor.weight.name)
+        yield struct.pack(f"<I{len(shape)}Q", len(shape), *reversed(shape))
+        yield struct.pack("<IQ", NUMBERS[tensor.encoding.name], offset)
+        offset += padded(tensor.encoding.tensor_bytes(shape))

@@ -5,13 +5,14 @@ Families differ from it in a few facts, which they pass in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from edgepack.errors import DamagedInput, Unsupported
 from edgepack.models.config import Config
 from edgepack.models.decoder import (
     Attention,
     Decoder,
+    DType,
     FeedForward,
     GgufNaming,
     Layer,
@@ -20,6 +21,7 @@ from edgepack.models.decoder import (
     Weight,
 )
 
+DTYPES: Mapping[str, DType] = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 DEEPEST = 10_000  # layers; a config may state any number, and each one takes memory
 
 
@@ -70,7 +72,16 @@ def dense_decoder(
         tied_embeddings=tied,
         weights=tuple(_weights(vocabulary, width, layers, tied)),
         gguf=gguf,
+        dtype=dtype(config),
     )
+
+
+def dtype(config: Config) -> DType:
+    """`dtype` (transformers 5) or `torch_dtype`; without either, transformers takes float32."""
+    name = config.text("dtype", config.text("torch_dtype", "float32"))
+    if name not in DTYPES:
+        raise Unsupported(f"{config.path}: dtype is {name!r}", f"supported: {', '.join(DTYPES)}")
+    return DTYPES[name]
 
 
 def rope(config: Config, head_dim: int) -> Rope:

@@ -1,8 +1,8 @@
-"""`Scheme`: a named choice of encodings, tensor by tensor, as llama.cpp makes it.
+"""llama.cpp's schemes, under the names of `llama-quantize`.
 
 A scheme is a base encoding, an encoding for the head, and rules for the roles that suffer most.
 Source of the rules: llama_tensor_get_type in llama.cpp (src/llama-quant.cpp), without an
-importance matrix; the names are those of `llama-quantize`.
+importance matrix.
 """
 
 from __future__ import annotations
@@ -11,21 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from edgepack.errors import unknown
+from edgepack.errors import UsageError, unknown
 from edgepack.models.decoder import Decoder, Weight
 from edgepack.quant.encodings import ENCODINGS, Encoding
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """The encoding one weight gets."""
-
-    weight: Weight
-    encoding: Encoding
-
-    @property
-    def stored_bytes(self) -> int:
-        return self.encoding.tensor_bytes(self.weight.shape)
+from edgepack.quant.schemes.scheme import Assignment
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +85,7 @@ KEPT = ("_norm.weight", "ffn_gate_inp.weight")
 
 
 @dataclass(frozen=True, slots=True)
-class Scheme:
+class GgufScheme:
     """A named choice of encodings.
 
     `base` is what matrices get, `head` what the output head gets (the embedding, where it is
@@ -156,11 +145,11 @@ def fitting(encoding: Encoding, columns: int) -> Encoding:
     return narrower if columns % narrower.block == 0 else ENCODINGS["F16"]
 
 
-def _scheme(name: str, base: str, head: str, bits: int, summary: str, *rules: Rule) -> Scheme:
-    return Scheme(name, ENCODINGS[base], ENCODINGS[head], bits, summary, rules)
+def _scheme(name: str, base: str, head: str, bits: int, summary: str, *rules: Rule) -> GgufScheme:
+    return GgufScheme(name, ENCODINGS[base], ENCODINGS[head], bits, summary, rules)
 
 
-FAITHFUL: tuple[Scheme, ...] = (
+FAITHFUL: tuple[GgufScheme, ...] = (
     _scheme("F32", "F32", "F32", 32, "full precision"),
     _scheme("BF16", "BF16", "BF16", 16, "what most checkpoints are stored in"),
     _scheme("F16", "F16", "F16", 16, "half precision"),
@@ -211,12 +200,35 @@ FAITHFUL: tuple[Scheme, ...] = (
 )  # fmt: skip
 """Every scheme, most faithful first."""
 
-SCHEMES: Mapping[str, Scheme] = MappingProxyType({scheme.name: scheme for scheme in FAITHFUL})
+SCHEMES: Mapping[str, GgufScheme] = MappingProxyType({scheme.name: scheme for scheme in FAITHFUL})
 
 
-def scheme(name: str) -> Scheme:
-    """The scheme called `name`, in any case. Raises UsageError with the nearest known name."""
+USUAL: tuple[GgufScheme, ...] = tuple(
+    SCHEMES[name] for name in ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
+)
+"""The schemes people mean by a number of bits."""
+
+
+def scheme(name: str, *, plain: bool = False) -> GgufScheme:
+    """The scheme called `name`, in any case. Raises UsageError with the nearest known name.
+
+    `plain` has no meaning here: the bytes are those llama.cpp itself would write.
+    """
     found = SCHEMES.get(name.upper())
     if found is None:
         raise unknown("scheme", name, SCHEMES)
+    return found
+
+
+def at(bits: int, group: int | None = None, *, plain: bool = False) -> GgufScheme:
+    """The usual scheme of `bits` bits. Raises UsageError where there is none, or for a `group`."""
+    if group is not None:
+        raise UsageError(
+            f"--group {group}: the blocks of llama.cpp's schemes have fixed sizes",
+            "leave --group out for gguf",
+        )
+    found = next((scheme for scheme in USUAL if scheme.bits == bits), None)
+    if found is None:
+        known = ", ".join(str(scheme.bits) for scheme in USUAL)
+        raise UsageError(f"gguf has no scheme of {bits} bits", f"known: {known}")
     return found

@@ -1,0 +1,9 @@
+"""Schemes: which weight gets which encoding. One module per format, found by nobody but its format.
+
+scheme     the Protocol, and what an assignment is
+gguf       llama.cpp's mixes
+"""
+
+from edgepack.quant.schemes.scheme import Assignment, Scheme, Schemes
+
+__all__ = ["Assignment", "Scheme", "Schemes"]
