@@ -31,6 +31,7 @@ class Cursor:
         self.size = size
         self.subject = "the header"
         self.at = 0
+        self.nested = 0  # arrays met within arrays
         self._file = file
         self._data = bytearray()
 

@@ -13,6 +13,7 @@ from edgepack.formats.gguf.cursor import U64, Cursor, damaged
 from edgepack.formats.gguf.layout import CODES, ValueType
 
 NESTING = 4  # arrays of arrays; no file known has any, and the format sets no limit
+NESTED_LIMIT = 1 << 16  # arrays within arrays in one file: each takes 12 bytes, and time
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,5 +85,8 @@ def _skip(cursor: Cursor, kind: ValueType, count: int, depth: int) -> None:
     elif depth == 0:
         raise cursor.fault(f"nests arrays more than {NESTING} deep")
     else:
+        cursor.nested += count
+        if cursor.nested > NESTED_LIMIT:
+            raise cursor.fault(f"nests {cursor.nested} arrays; at most {NESTED_LIMIT} are allowed")
         for _ in range(count):
             _skip(cursor, read_type(cursor), cursor.u64(), depth - 1)
