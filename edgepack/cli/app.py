@@ -281,8 +281,3 @@ def _fit_data(fit: Any) -> dict[str, Any]:
         "fits": fit.fits,
         "headroom": fit.headroom,
     }
-
-
-def main() -> None:
-    """The `edgepack` command."""
-    app(prog_name="edgepack")

@@ -15,10 +15,10 @@ from typing import Any, NoReturn, ParamSpec
 import typer
 
 from edgepack import __version__
+from edgepack.cli import INTERRUPTED
 from edgepack.errors import EdgepackError
 
 ENVELOPE = "edgepack.result/1"
-INTERRUPTED = 130
 
 P = ParamSpec("P")
 
