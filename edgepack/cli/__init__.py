@@ -17,9 +17,11 @@ def main() -> None:
     try:
         # here, not above: most of a start is spent in these, and Ctrl-C may fall into them
         from edgepack.cli.app import app
+        from edgepack.cli.streams import guarded_streams
 
         try:
-            app(prog_name="edgepack")
+            with guarded_streams():
+                app(prog_name="edgepack")
         finally:
             _die_at_once()
     except KeyboardInterrupt:
