@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from math import inf
 
 from edgepack.errors import UsageError
 
 KIB, MIB, GIB = 1024, 1024**2, 1024**3
 GB = 10**9
+LARGEST_SIZE = 2**63
 
 _SUFFIX = {"": 1, "K": KIB, "M": MIB, "G": GIB, "T": 1024 * GIB}
 
@@ -25,12 +27,14 @@ def format_bytes(count: int) -> str:
 def parse_bytes(text: str) -> int:
     """`24G` -> 24 GiB in bytes; K, M, G, T are powers of 1024, a bare number is bytes.
 
-    Raises UsageError for anything else.
+    Raises UsageError for anything else, and for more than 64 bits can address.
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    if not match:
-        raise UsageError(f"{text!r} is not a size", "write a number with K, M, G or T: 24G")
-    return int(float(match[1]) * _SUFFIX[match[2].upper()])
+    # a float is infinite where an integer of so many digits would be refused
+    size = float(match[1]) * _SUFFIX[match[2].upper()] if match else inf
+    if size >= LARGEST_SIZE:
+        raise UsageError(f"{text[:32]!r} is not a size", "write a number with K, M, G or T: 24G")
+    return int(size)
 
 
 def format_count(count: int) -> str:

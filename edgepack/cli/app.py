@@ -27,6 +27,8 @@ manifest_app = typer.Typer(
 app.add_typer(profiles_app, name="profiles")
 app.add_typer(manifest_app, name="manifest")
 
+MOST = 2**31 - 1  # llama.cpp counts in 32 bits
+
 Model = Annotated[
     str, typer.Argument(metavar="MODEL", help="Checkpoint folder, or hub id org/name[@revision].")
 ]
@@ -38,10 +40,11 @@ Memory = Annotated[
     str | None, typer.Option(metavar="SIZE", help="Memory a model may occupy, for example 6G.")
 ]
 Context = Annotated[
-    int | None, typer.Option("--ctx", metavar="N", min=1, help="Context in tokens [4096].")
+    int | None,
+    typer.Option("--ctx", metavar="N", min=1, max=MOST, help="Context in tokens [4096]."),
 ]
 Cache = Annotated[str | None, typer.Option("--kv", metavar="TYPE", help="Type of the KV cache.")]
-Slots = Annotated[int, typer.Option(metavar="N", min=1, help="Sequences served at once.")]
+Slots = Annotated[int, typer.Option(metavar="N", min=1, max=MOST, help="Sequences served at once.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print the path alone.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an earlier OUT.")]
@@ -311,8 +314,3 @@ def _fit_data(fit: Any) -> dict[str, Any]:
         "fits": fit.fits,
         "headroom": fit.headroom,
     }
-
-
-def main() -> None:
-    """The `edgepack` command."""
-    app(prog_name="edgepack")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
@@ -15,10 +16,12 @@ from typing import Any, NoReturn, ParamSpec
 import typer
 
 from edgepack import __version__
-from edgepack.errors import EdgepackError
+from edgepack.cli import INTERRUPTED
+from edgepack.errors import EdgepackError, UsageError
 
 ENVELOPE = "edgepack.result/1"
-INTERRUPTED = 130
+# What the system says of a name that no file can have, met by whatever looks at the path first.
+BAD_NAME = (errno.ENAMETOOLONG, errno.ELOOP)
 
 P = ParamSpec("P")
 
@@ -43,6 +46,11 @@ def command(function: Callable[P, Answer]) -> Callable[P, None]:
             answer = function(*args, **kwargs)
         except EdgepackError as error:
             fail(error, as_json=as_json, name=function.__name__)
+        except OSError as error:
+            if error.errno not in BAD_NAME:
+                raise
+            refusal = UsageError(f"{error.filename}: {error.strerror}", "give another path")
+            fail(refusal, as_json=as_json, name=function.__name__)
         except KeyboardInterrupt:
             print("interrupted; nothing was published", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None

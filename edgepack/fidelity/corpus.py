@@ -34,8 +34,9 @@ def read_corpus(path: Path, tokenizer: Tokenizer) -> tuple[Document, ...]:
         lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError as error:
         raise Missing(f"{path} does not exist", "name a JSONL file of documents") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DamagedInput(f"{path} cannot be read: {error}", "write it as UTF-8 JSONL") from error
+    except (OSError, ValueError) as error:  # ValueError: not UTF-8, or NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise DamagedInput(f"{path} cannot be read: {reason}", "write it as UTF-8 JSONL") from error
     documents = tuple(
         _document(path, number, line, tokenizer)
         for number, line in enumerate(lines, start=1)

@@ -120,7 +120,7 @@ def _is_setting(value: object) -> TypeGuard[int | float]:
 
 
 def _locate(source: str, *, weights: bool) -> tuple[Path, str, str | None]:
-    path = Path(source).expanduser()
+    path = _path(source)
     if path.is_file() and path.suffix == ".safetensors":
         path = path.parent  # of the link, where it is one: the hub's cache links into blobs/
     if path.is_dir():
@@ -136,6 +136,17 @@ def _locate(source: str, *, weights: bool) -> tuple[Path, str, str | None]:
         raise Missing(f"{source}: no such folder", "give a checkpoint folder or a hub id org/name")
     root, revision = hub.download(*named, weights=weights)
     return root, named[0], revision
+
+
+def _path(source: str) -> Path:
+    """`source` as a path; raises UsageError for what the system cannot even look for."""
+    try:
+        path = Path(source).expanduser()
+        path.exists()
+    except (OSError, RuntimeError) as error:  # RuntimeError: ~nobody
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{source}: {reason}", "give a folder or a hub id org/name") from error
+    return path
 
 
 def _refuse_empty(root: Path) -> None:

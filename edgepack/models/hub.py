@@ -41,6 +41,7 @@ def download(repository: str, revision: str | None, *, weights: bool) -> tuple[P
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
+        HFValidationError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
@@ -58,6 +59,8 @@ def download(repository: str, revision: str | None, *, weights: bool) -> tuple[P
         raise Missing(
             f"{repository} has no revision {revision!r}", "check it on the hub"
         ) from error
+    except HFValidationError as error:
+        raise UsageError(f"{repository}: not a name on the hub", _first_line(error)) from error
     except Exception as error:  # offline, refused, cut off: the client and its transport have many
         raise Missing(
             f"{repository} could not be fetched: {_first_line(error)}",

@@ -30,3 +30,42 @@ def test_an_interrupted_pack_leaves_nothing(reasoner, tmp_path):
     assert "interrupted" in error
     assert "Traceback" not in error
     assert list(tmp_path.iterdir()) == []
+
+
+INTERRUPTED_AT = """
+import atexit, os, signal, sys
+from importlib.abc import MetaPathFinder
+
+moment, sys.argv[1:] = sys.argv[1], ["--help"]
+
+def interrupt():
+    os.kill(os.getpid(), signal.SIGINT)
+
+class Finder(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == moment:
+            interrupt()
+
+sys.meta_path.insert(0, Finder())
+if moment == "exit":
+    atexit.register(interrupt)
+from edgepack.cli import main
+main()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
+@pytest.mark.parametrize(
+    ("moment", "code"),
+    [
+        ("edgepack.cli.app", 130),
+        ("typer", 130),
+        ("inspect", 130),
+        ("exit", -signal.SIGINT),  # to a shell that is 130 too
+    ],
+)
+def test_an_interrupt_while_starting_or_leaving_says_nothing(moment, code):
+    program = [sys.executable, "-c", INTERRUPTED_AT, moment]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code
+    assert done.stderr == ""

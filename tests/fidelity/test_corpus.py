@@ -83,3 +83,9 @@ def test_a_file_that_is_not_text(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DamagedInput, match="cannot be read"):
         read_corpus(path, Bytes())
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "corpus\0.jsonl"])
+def test_a_name_that_no_file_can_have(tmp_path, name):
+    with pytest.raises(DamagedInput, match="cannot be read"):
+        read_corpus(tmp_path / name, Bytes())

@@ -286,3 +286,15 @@ def test_an_integer_weight_is_refused_when_it_is_read(builder, whole):
     checkpoint = open_checkpoint(str(whole))
     with pytest.raises(Unsupported, match="is I16"):
         checkpoint.ref(checkpoint.decoder.weights[0]).read()
+
+
+@pytest.mark.parametrize("source", ["n" * 300, "org/" + "n" * 300, "~nobody-of-this-name/model"])
+def test_a_name_that_no_folder_can_have(source):
+    with pytest.raises(UsageError) as caught:
+        open_checkpoint(source)
+    assert source in caught.value.message
+
+
+def test_a_name_with_nul():
+    with pytest.raises(Missing, match="no such folder"):
+        open_checkpoint("model\0")
