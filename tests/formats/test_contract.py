@@ -109,6 +109,17 @@ def test_a_weight_that_is_not_finite_is_named(written, kind, builder, checkpoint
     assert "row 7, column 5" in caught.value.message
 
 
+def test_a_weight_beyond_its_encoding_is_named(written, kind, builder, checkpoint, package):
+    """70,000 is finite, and infinite in float16."""
+    tensors = builder.weights(builder.config("qwen2"))
+    tensors["model.layers.1.mlp.up_proj.weight"][7, 5] = -70_000
+    source = checkpoint(tensors=tensors, dtype="F32")
+    with pytest.raises(DamagedInput, match=r"-70000\.0 at row 7, column 5, beyond the") as caught:
+        written(kind, source, f16(kind), package)
+    assert "F32" in caught.value.hint
+    assert written(kind, source, f32(kind), package)
+
+
 def test_a_source_that_shrinks_is_noticed(written, kind, checkpoint, package):
     source = checkpoint()
     shard = source.shards[0]

@@ -174,3 +174,17 @@ def test_decoding_q6_k_by_hand():
     block[128] = 0b01_000000  # high bits of weight 96: level 1 << 4 | 11 = 27
     values = encoding("Q6_K").decode(block[None], 256)[0]
     assert values[96] == 2 * -3 * (27 - 32)
+
+
+@pytest.mark.parametrize("name", ENCODINGS)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_largest_weight_is_still_finite_when_read_back(name, sign):
+    """Alone in its block, beside another, beside its opposite, and everywhere."""
+    e = ENCODINGS[name]
+    largest = np.float32(sign * e.largest)
+    rows = np.zeros((4, 256), np.float32)
+    rows[0, 3] = largest
+    rows[1, [3, 200]] = largest, largest / 3
+    rows[2, [3, 4]] = largest, -largest
+    rows[3, :] = largest
+    assert np.isfinite(e.decode(e.encode(rows), 256)).all()
