@@ -25,8 +25,9 @@ def test_the_package_is_whole_and_passes(run, package):
         "edgepack.toml", "fidelity.json", "reasoner-Q8_0.gguf",
     ]  # fmt: skip
     assert not package.with_name("out.partial").exists()
-    verified = run("verify", package)
+    verified = run("verify", package, "--source", reasoner)
     assert verified.code == 0, verified.err
+    assert "the model and its memory law are as recorded" in verified.out
 
 
 def test_llama_cpp_answers_from_the_package(package, reasoner):
@@ -81,9 +82,11 @@ def test_a_conversion_is_at_the_noise_floor(run, reasoner, tmp_path, few_documen
 
 def test_a_crude_scheme_fails_and_publishes_nothing(run, reasoner, tmp_path):
     out = tmp_path / "out"
-    done = run("pack", reasoner, "--scheme", "Q2_K", "-o", out)
+    done = run("pack", reasoner, "--scheme", "Q2_K", "-o", out, "--json")
     assert done.code == 4
-    assert "fidelity failed" in done.err
+    assert "fidelity failed" in done.error["message"]
+    assert done.result["fidelity"][0]["verdict"] == "fail"
+    assert done.result["out"] == str(tmp_path / "out.partial")
     assert not out.exists()
     left = sorted(path.name for path in (tmp_path / "out.partial").iterdir())
     assert left == ["fidelity.json", "reasoner-Q2_K.gguf"]  # to look at, and no manifest
@@ -114,6 +117,31 @@ def test_an_earlier_package_stays_unless_forced(run, reasoner, package, tmp_path
     assert forced.out.strip() == str(out)
     assert (out / "reasoner-F16.gguf").exists()
     assert not (out / "reasoner-Q8_0.gguf").exists()
+
+
+def test_an_artifact_folder_is_replaced_only_when_edgepack_wrote_it(run, reasoner, tmp_path):
+    out = tmp_path / "out"
+    for bits in ("8", "4"):
+        assert run("quantize", reasoner, "--bits", bits, "-o", out, "--force").code == 0
+    assert [path.name for path in out.iterdir()] == ["reasoner-Q4_K_M.gguf"]
+    (out / "notes.txt").write_text("mine")
+    assert run("quantize", reasoner, "--bits", "8", "-o", out, "--force").code == 1
+    copy = shutil.copytree(reasoner, tmp_path / "reasoner")
+    assert run("quantize", copy, "--bits", "8", "-o", copy, "--force").code == 1
+    assert (copy / "model.safetensors").exists()
+
+
+def test_a_context_beyond_the_trained_one_is_noted(run, reasoner, tmp_path, few_documents):
+    done = run("pack", reasoner, "-o", tmp_path / "out", "--ctx", "4096", "--corpus", few_documents)
+    assert "note: a context of 4096 is beyond the 2048 tokens" in done.out
+
+
+def test_a_vocabulary_of_another_size_is_found_before_anything_is_run(
+    run, package, golden, tmp_path
+):
+    done = run("validate", package, "--reference", golden / "tiny-qwen2")
+    assert done.code == 5
+    assert "a vocabulary of 339, tiny-qwen2 one of" in done.err
 
 
 def test_a_scheme_that_does_not_fit_is_exit_3(run, reasoner, tmp_path):
