@@ -20,7 +20,7 @@ def answer(gguf, reasoner, question):
         return tokenizer.decode(runtime.generate(runtime.tokenize(prompt), 400, [tokenizer.eos_id]))
 
 
-def test_the_package_is_whole_and_passes(run, package):
+def test_the_package_is_whole_and_passes(run, package, reasoner):
     assert sorted(path.name for path in package.iterdir()) == [
         "edgepack.toml", "fidelity.json", "reasoner-Q8_0.gguf",
     ]  # fmt: skip
