@@ -74,25 +74,34 @@ def hardware(found: Hardware) -> None:
             ("  usable by a model", figure(accelerator.usable, "bytes")),
             ("  bandwidth", figure(accelerator.bandwidth, "rate")),
         ]
-    rows.append(("a model may occupy", figure(found.model_memory(), "bytes")))
+    for index, place in enumerate(found.places):
+        label = f"or, on the {place.name}" if index else "a model may occupy"
+        rows.append((label, figure(place.memory, "bytes")))
     write(found.name, table(("", ""), rows, left=2))
 
 
 def fit(answer: FitTable) -> None:
-    """A row per scheme: file, memory, verdict, headroom, longest context, speed."""
-    d = answer.deployment
+    """A row per scheme: file, memory, verdict, headroom, longest context, speed; where there is a
+    choice, the place it runs on."""
+    d, places = answer.deployment, answer.hardware.places
+    choice = len(places) > 1
+    offered = " or ".join(
+        format_bytes(place.memory.value or 0) + (f" on {place.name}" if choice else "")
+        for place in places
+    )
+    headings = (
+        "scheme", "weights", "KV cache", "other", "total", "fits", "headroom", "longest ctx",
+        "tokens/s", "on",
+    )  # fmt: skip
+    shown = len(headings) if choice else -1
     write(
         f"{answer.model}: {format_count(answer.decoder.parameters)} parameters, "
         f"trained for {answer.decoder.context_length:,} tokens",
-        f"{answer.hardware.name}: {format_bytes(answer.fits[0].budget)} for a model; "
+        f"{answer.hardware.name}: {offered} for a model; "
         f"context {d.context:,}, {d.kv_type_k} cache, {d.slots} slot{'s' * (d.slots > 1)}",
-        table(
-            ("scheme", "weights", "KV cache", "other", "total", "fits", "headroom",
-             "longest ctx", "tokens/s"),
-            (_fit_row(f) for f in answer.fits),
-        ),
+        table(headings[:shown], (_fit_row(f)[:shown] for f in answer.fits)),
         *dict.fromkeys(f"note: {note}" for f in answer.fits for note in f.notes),
-    )  # fmt: skip
+    )
 
 
 def _fit_row(fit: Fit) -> tuple[str, ...]:
@@ -108,6 +117,7 @@ def _fit_row(fit: Fit) -> tuple[str, ...]:
         format_bytes(fit.headroom),
         f"{fit.longest_context:,}",
         speed,
+        fit.place if fit.fits else "",
     )
 
 
