@@ -75,33 +75,41 @@ def hardware(found: Hardware) -> None:
             ("  usable by a model", figure(accelerator.usable, "bytes")),
             ("  bandwidth", figure(accelerator.bandwidth, "rate")),
         ]
-    rows.append(("a model may occupy", figure(found.model_memory(), "bytes")))
+    for index, place in enumerate(found.places):
+        label = f"or, on the {place.name}" if index else "a model may occupy"
+        rows.append((label, figure(place.memory, "bytes")))
     write(found.name, table(("", ""), rows, left=2))
 
 
+FIT_HEADINGS = (
+    "scheme", "weights", "KV cache", "other", "total", "fits", "headroom", "longest ctx",
+    "tokens/s", "on",
+)  # fmt: skip
+
+
 def fit(answer: FitTable) -> None:
-    """A row per scheme: file, memory, verdict, headroom, longest context, speed."""
-    first = answer.rows[0]
-    d = first.deployment
+    """A table per format, a row per scheme: memory, verdict, headroom, longest context, speed;
+    where there is a choice, the place it runs on."""
+    d, places = answer.rows[0].deployment, answer.hardware.places
+    choice = len(places) > 1
+    offered = " or ".join(
+        format_bytes(place.memory.value or 0) + (f" on {place.name}" if choice else "")
+        for place in places
+    )
     caches = ", ".join(dict.fromkeys(row.deployment.kv_type_k for row in answer.rows))
     write(
         f"{answer.model}: {format_count(answer.decoder.parameters)} parameters, "
         f"trained for {answer.decoder.context_length:,} tokens",
-        f"{answer.hardware.name}: {format_bytes(first.fit.budget)} for a model; "
+        f"{answer.hardware.name}: {offered} for a model; "
         f"context {d.context:,}, {caches} cache, {d.slots} slot{'s' * (d.slots > 1)}",
     )
     by_format: dict[str, list[Fit]] = {}
     for row in answer.rows:
         by_format.setdefault(row.form.name, []).append(row.fit)
+    shown = len(FIT_HEADINGS) if choice else -1
     for name, fits in by_format.items():
-        heading = "scheme" if len(by_format) == 1 else name
-        write(
-            table(
-                (heading, "weights", "KV cache", "other", "total", "fits", "headroom",
-                 "longest ctx", "tokens/s"),
-                (_fit_row(fit) for fit in fits),
-            )
-        )  # fmt: skip
+        headings = ("scheme" if len(by_format) == 1 else name, *FIT_HEADINGS[1:shown])
+        write(table(headings, (_fit_row(fit)[:shown] for fit in fits)))
     write(*dict.fromkeys(f"note: {note}" for row in answer.rows for note in row.fit.notes))
 
 
@@ -118,6 +126,7 @@ def _fit_row(fit: Fit) -> tuple[str, ...]:
         format_bytes(fit.headroom),
         f"{fit.longest_context:,}",
         speed,
+        fit.place if fit.fits else "",
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeGuard
 
 from edgepack.errors import DamagedInput, Missing
-from edgepack.fidelity.spans import Message, Span, Tokenizer, chat_spans
+from edgepack.fidelity.spans import REPLY_ROLES, Message, Span, Tokenizer, chat_spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,13 @@ class Document:
 def read_corpus(path: Path, tokenizer: Tokenizer) -> tuple[Document, ...]:
     """The documents of a JSONL file, one a line: {"messages": [...]} or {"text": "..."}.
 
-    A message is {"role": "...", "content": "..."}; other keys are left alone. Raises Missing
-    without a file, DamagedInput naming file and line for anything else, Unsupported when the chat
-    template rewrites earlier messages.
+    A message is {"role": "...", "content": "..."}; its content may also be a list of
+    {"type": "text", "text": "..."}, or null in a reply that has tool_calls. The template gets it
+    as it is, other keys included. Raises Missing without a file, DamagedInput naming file and line
+    for anything else, Unsupported when the chat template leaves a reply out.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError as error:
         raise Missing(f"{path} does not exist", "name a JSONL file of documents") from error
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or NUL in the path
@@ -70,13 +71,24 @@ def _document(path: Path, number: int, line: str, tokenizer: Tokenizer) -> Docum
 
 
 def _are_messages(value: object) -> TypeGuard[list[Message]]:
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(
-            isinstance(message, dict)
-            and isinstance(message.get("role"), str)
-            and isinstance(message.get("content"), str)
-            for message in value
-        )
-    )
+    return isinstance(value, list) and bool(value) and all(map(_is_message, value))
+
+
+def _is_message(value: object) -> bool:
+    match value:
+        case {"role": str(), "content": str()}:
+            return True
+        case {"role": str(), "content": [_, *_] as parts}:
+            return all(map(_is_text, parts))
+        case {"role": str(role), "content": None, "tool_calls": [_, *_]}:
+            return role in REPLY_ROLES
+        case _:
+            return False
+
+
+def _is_text(part: object) -> bool:
+    match part:
+        case {"type": "text", "text": str()}:
+            return True
+        case _:
+            return False

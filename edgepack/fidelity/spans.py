@@ -17,14 +17,16 @@ reply counts with what follows.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal, Protocol, get_args
+from typing import Any, Final, Literal, Protocol, get_args
 
-from edgepack.errors import Unsupported
+from edgepack.errors import DamagedInput, Unsupported
 
 Span = Literal["prompt", "think", "answer", "tool_call", "control", "text"]
 SPANS: Final[tuple[Span, ...]] = get_args(Span)
 
-Message = Mapping[str, str]
+# "role" is a string; "content" too, or a list of {"type": "text", "text": ...}, or None beside
+# "tool_calls". Other keys are between the corpus and the template.
+Message = Mapping[str, Any]
 
 # Spellings in use. A tag counts when it is one token of the vocabulary; a tag that nothing closes
 # lasts until the reply ends.
@@ -44,7 +46,7 @@ _TAGS: Final[tuple[tuple[Span, str, str], ...]] = (
     ("tool_call", "<|python_tag|>", ""),
 )
 # The roles that chat templates give to what the model itself writes.
-_REPLY_ROLES: Final = frozenset({"assistant", "model"})
+REPLY_ROLES: Final = frozenset({"assistant", "model"})
 # Two replies with no first and no last letter in common.
 _STAND_INS: Final = ("ab", "cd")
 
@@ -83,7 +85,7 @@ def chat_spans(
     tags, control = _tags(tokenizer), tokenizer.control_ids
     spans: list[Span] = ["prompt"] * len(ids)
     for index, message in enumerate(messages):
-        if message["role"] not in _REPLY_ROLES:
+        if message["role"] not in REPLY_ROLES:
             continue
         start, end = _extent(messages, index, text, tokenizer)
         if start > end:
@@ -107,14 +109,27 @@ def _extent(
 
     A message that is not in the text has its start behind its end.
     """
-    first, second = (
-        tokenizer.render(
-            [*messages[:index], {**messages[index], "content": content}, *messages[index + 1 :]]
+    before, message, after = messages[:index], messages[index], messages[index + 1 :]
+    try:
+        first, second = (
+            tokenizer.render([*before, _saying(content, message), *after]) for content in _STAND_INS
         )
-        for content in _STAND_INS
-    )
+    except DamagedInput as error:
+        if "tool_calls" not in message:
+            raise
+        raise Unsupported(
+            f"the chat template shows no conversation without the calls of message {index + 1}",
+            "leave such messages out of the corpus",
+        ) from error
     end = len(text) - _shared(text[::-1], first[::-1], second[::-1])
     return _shared(text, first, second), end
+
+
+def _saying(content: str, message: Message) -> Message:
+    """`message` with `content` for all that it says; what it calls is as much its own text."""
+    parts = isinstance(message.get("content"), list)
+    said = [{"type": "text", "text": content}] if parts else content
+    return {key: value for key, value in message.items() if key != "tool_calls"} | {"content": said}
 
 
 def _closed(ids: Sequence[int], end: int, control: frozenset[int], tokenizer: Tokenizer) -> int:

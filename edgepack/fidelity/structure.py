@@ -1,7 +1,7 @@
 """What must be equal before distances mean anything: the artifact's tokenizer is the checkpoint's.
 
 Distances are measured on given token ids, so they cannot see a tokenizer that would have made
-other ids of the same text. This looks at just that.
+other ids of the same text, that begins a prompt otherwise, or never stops. This looks at just that.
 """
 
 from __future__ import annotations
@@ -11,6 +11,19 @@ from typing import Protocol
 
 from edgepack.fidelity.corpus import Document
 from edgepack.fidelity.runtimes import Runtime
+
+
+class SpecialTokens(Protocol):
+    """What the checkpoint says of its special tokens."""
+
+    @property
+    def bos_id(self) -> int | None: ...
+
+    @property
+    def eos_id(self) -> int | None: ...
+
+    @property
+    def add_bos(self) -> bool: ...
 
 
 class TextCodec(Protocol):
@@ -37,6 +50,26 @@ def tokenizer_differences(
         f"tokenizer: {runtime.name} splits {len(different)} of {len(documents)} documents "
         f"otherwise than the checkpoint does, first {different[0]}",
     )
+
+
+def special_token_differences(runtime: Runtime, tokenizer: SpecialTokens) -> tuple[str, ...]:
+    """A reason to fail for BOS, for EOS, and for the adding of BOS, where the artifact differs.
+
+    An id that the checkpoint does not state is not compared: a runtime may have a default for it.
+    """
+    found = runtime.special_ids
+    if found is None:
+        return ()
+    ids = (("BOS", tokenizer.bos_id, found.bos), ("EOS", tokenizer.eos_id, found.eos))
+    reasons = [
+        f"special tokens: {name} is {has} in {runtime.name}, {stated} in the checkpoint"
+        for name, stated, has in ids
+        if stated is not None and stated != has
+    ]
+    if found.add_bos != tokenizer.add_bos:
+        who = runtime.name if found.add_bos else "the checkpoint"
+        reasons.append(f"special tokens: {who} alone puts BOS in front of a text")
+    return tuple(reasons)
 
 
 def _first_difference(expected: Sequence[int], found: Sequence[int]) -> str:

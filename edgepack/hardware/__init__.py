@@ -2,7 +2,7 @@
 
 from edgepack.hardware.detection import detect
 from edgepack.hardware.devices import profile, profiles
-from edgepack.hardware.machine import Accelerator, Cpu, Figure, Hardware, Origin
+from edgepack.hardware.machine import Accelerator, Cpu, Figure, Hardware, Origin, Place
 
 __all__ = [
     "Accelerator",
@@ -10,6 +10,7 @@ __all__ = [
     "Figure",
     "Hardware",
     "Origin",
+    "Place",
     "detect",
     "profile",
     "profiles",

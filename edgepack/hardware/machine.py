@@ -5,7 +5,7 @@ Memory is in bytes, bandwidth in bytes per second.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, Literal, TypeVar
 
 T = TypeVar("T")
@@ -62,6 +62,15 @@ class Accelerator:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a model can run: `memory` is what it may occupy there, `bandwidth` that memory's."""
+
+    name: str
+    memory: Figure[int]
+    bandwidth: Figure[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Hardware:
     """One device. `memory` and `available` are the host's; a container's limit is the truth."""
 
@@ -76,23 +85,39 @@ class Hardware:
 
     @property
     def accelerator(self) -> Accelerator | None:
-        """Where a model would run: the accelerator with most usable memory, or None for the CPU.
+        """The accelerator with most usable memory, or None for the CPU.
 
         One that cannot say how much it has (an integrated GPU) leaves the model in host memory.
         """
         known = (a for a in self.accelerators if a.usable.value is not None)
         return max(known, key=lambda a: a.usable.value or 0, default=None)
 
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where a model can run, best first; none where no size is known.
+
+        The CPU comes after an accelerator, and only where it has more memory. A unified
+        accelerator whose own bandwidth is unknown reads at least as fast as the host does.
+        """
+        host, best = Place("CPU", self.available, self.bandwidth), self.accelerator
+        if best is None:
+            return () if self.available.value is None else (host,)
+        shared = best.unified and best.bandwidth.value is None
+        place = Place(best.name, best.usable, self.bandwidth if shared else best.bandwidth)
+        larger = (self.available.value or 0) > (best.usable.value or 0)
+        return (place, host) if larger else (place,)
+
     def model_memory(self) -> Figure[int]:
-        """The bytes a model may occupy on the place where it would run."""
-        return self.accelerator.usable if self.accelerator else self.available
+        """The bytes a model may occupy on the place where it is better off."""
+        return self.places[0].memory if self.places else self.available
 
     def model_bandwidth(self) -> Figure[int]:
-        """Bytes per second of the memory that `model_memory` counts.
+        """Bytes per second of the memory that `model_memory` counts."""
+        return self.places[0].bandwidth if self.places else self.bandwidth
 
-        A unified accelerator whose own figure is unknown reads at least as fast as the host does.
-        """
-        place = self.accelerator
-        if place is None or (place.unified and place.bandwidth.value is None):
-            return self.bandwidth
-        return place.bandwidth
+    def with_model_memory(self, memory: Figure[int]) -> Hardware:
+        """The same device where a model may occupy `memory`, on whichever place it runs."""
+        accelerators = self.accelerators
+        if self.accelerator is not None:
+            accelerators = (replace(self.accelerator, memory=memory, free=memory),)
+        return replace(self, memory=memory, available=memory, accelerators=accelerators)

@@ -14,11 +14,13 @@ from edgepack.models.decoder import Decoder
 from edgepack.units import MIB, format_bytes
 
 if TYPE_CHECKING:
-    from edgepack.hardware import Hardware
+    from edgepack.hardware import Hardware, Place
     from edgepack.quant.schemes import Scheme
 
 RESERVE_SHARE = 0.05
 RESERVE_FLOOR = 64 * MIB
+FLOOR_BITS = 4
+"""The fewest bits taken for speed alone: with fewer the model itself is another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +28,20 @@ class Fit:
     """One scheme on one device: bytes needed against the `budget` a model may occupy.
 
     `longest_context` is the largest number of tokens, up to the trained context, whose footprint
-    is within the budget; 0 if none is. `decode` is None where the bandwidth is unknown.
+    is within the budget; 0 if none is. `decode` is None where the bandwidth is unknown. `place` is
+    where it runs, `preferred` whether no other place of the device would be better.
     """
 
     scheme: str
+    bits: int
     context: int
     footprint: Footprint
     budget: int
     longest_context: int
     decode: DecodeSpeed | None
     notes: tuple[str, ...] = ()
+    place: str = "CPU"
+    preferred: bool = True
 
     @property
     def headroom(self) -> int:
@@ -62,18 +68,29 @@ def reserve(budget: int) -> int:
 
 
 def fit(decoder: Decoder, scheme: Scheme, hardware: Hardware, deployment: Deployment) -> Fit:
-    """Weigh one scheme. Raises Missing if the device's memory is unknown, UsageError for a cache
-    type that does not suit the decoder's heads."""
-    budget, bandwidth = _budget(hardware), hardware.model_bandwidth()
+    """Weigh one scheme on the first of the device's places that holds it, else on the largest.
+
+    Raises Missing if the device's memory is unknown, UsageError for a cache type that does not
+    suit the decoder's heads.
+    """
     need = footprint(decoder, scheme, deployment)
+    place, budget = _place(hardware, need.total)
+    preferred = place == hardware.places[0]
+    notes = _notes(decoder, place, deployment)
+    if not preferred and need.total <= budget:
+        where = hardware.places[0].name
+        notes = (f"{scheme.name} runs on the {place.name}: it does not fit {where}", *notes)
     return Fit(
         scheme=scheme.name,
+        bits=scheme.bits,
         context=deployment.context,
         footprint=need,
         budget=budget,
         longest_context=longest_context(decoder, need.weights, deployment, budget),
-        decode=decode_speed(decoder, scheme, deployment, bandwidth),
-        notes=_notes(decoder, hardware, deployment),
+        decode=decode_speed(decoder, scheme, deployment, place.bandwidth),
+        notes=notes,
+        place=place.name,
+        preferred=preferred,
     )
 
 
@@ -109,11 +126,15 @@ def longest_context(decoder: Decoder, weights: int, deployment: Deployment, budg
 def choose(fits: Sequence[Fit]) -> Fit:
     """The most faithful comfortable scheme. `fits` go from most to least faithful.
 
-    Raises DoesNotFit, with what would fit.
+    Four bits on the place that is better beat more bits on another. Raises DoesNotFit, with what
+    would fit.
     """
-    for candidate in fits:
-        if candidate.comfortable:
+    comfortable = [candidate for candidate in fits if candidate.comfortable]
+    for candidate in comfortable:
+        if candidate.preferred and candidate.bits >= FLOOR_BITS:
             return candidate
+    if comfortable:
+        return comfortable[0]
     raise does_not_fit(fits)
 
 
@@ -142,24 +163,26 @@ def does_not_fit(candidates: Sequence[Fit]) -> DoesNotFit:
     )
 
 
-def _budget(hardware: Hardware) -> int:
-    memory = hardware.model_memory().value
-    if memory is None:
+def _place(hardware: Hardware, need: int) -> tuple[Place, int]:
+    """The first place with `need` bytes, else the largest, and the bytes it has."""
+    sizes = [(place, place.memory.value or 0) for place in hardware.places]
+    if not sizes:
         raise Missing(
             f"the memory of {hardware.name} is unknown", "state it, for example: --memory 16G"
         )
-    return memory
+    largest = max(sizes, key=lambda sized: sized[1])
+    return next((sized for sized in sizes if need <= sized[1]), largest)
 
 
-def _notes(decoder: Decoder, hardware: Hardware, deployment: Deployment) -> tuple[str, ...]:
+def _notes(decoder: Decoder, place: Place, deployment: Deployment) -> tuple[str, ...]:
     notes = []
     if deployment.context > decoder.context_length:
         notes.append(
             f"a context of {deployment.context} is beyond the {decoder.context_length} tokens "
             "the model was trained on"
         )
-    if hardware.model_memory().origin == "unknown":
+    if place.memory.origin == "unknown":
         notes.append("the memory a model may take is an assumption; --memory states it")
-    if hardware.model_bandwidth().value is None:
+    if place.bandwidth.value is None:
         notes.append("memory bandwidth is unknown, so speed is not estimated")
     return tuple(notes)

@@ -14,11 +14,10 @@ from edgepack.models.card import Card, read_card
 from edgepack.models.config import Config, read_json
 from edgepack.models.decoder import Decoder, Weight
 from edgepack.models.digest import sha256_of
-from edgepack.models.safetensors import TensorRef, read_header, read_index
+from edgepack.models.safetensors import INDEX, TensorRef, read_header, read_index, weight_files
 from edgepack.models.tokenizer import Tokenizer, read_tokenizer
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
-INDEX = "model.safetensors.index.json"
 SIDE_FILES = ("generation_config.json", "tokenizer.json", "tokenizer_config.json")
 SETTING_LIMIT = 1_000_000  # beyond any sampling setting, within what a header can hold
 RECOMPUTED = ("rotary_emb.inv_freq", "attn.masked_bias", "rotary_emb.cos_cached")
@@ -166,7 +165,7 @@ def _read_shards(root: Path) -> tuple[tuple[Path, ...], dict[str, TensorRef]]:
             if not (root / name).is_file():
                 raise Missing(f"{root / name}: shard is missing", f"{INDEX} names it; fetch it")
     else:
-        weight_map, names = {}, sorted(path.name for path in root.glob("*.safetensors"))
+        weight_map, names = {}, weight_files(path.name for path in root.iterdir())
     if not names:
         raise _no_weights(root)
     tensors: dict[str, TensorRef] = {}

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import glob
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from edgepack.errors import EdgepackError, Missing, UsageError
+from edgepack.models.safetensors import INDEX, read_index, weight_files
 
 HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?", re.ASCII)
 
 SHAPE_FILES = ["config.json"]
-CHECKPOINT_FILES = [
-    "*.safetensors",
-    "*.safetensors.index.json",
+SIDE_FILES = [
+    INDEX,
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -23,6 +26,8 @@ CHECKPOINT_FILES = [
     "README.md",
     "LICENSE*",
 ]
+ONE_FILE = "model.safetensors"
+REACH = "check the network or HF_HUB_OFFLINE, or give a local folder"
 
 
 def split_id(text: str) -> tuple[str, str | None] | None:
@@ -39,6 +44,54 @@ def download(repository: str, revision: str | None, *, weights: bool) -> tuple[P
     a repository that holds no safetensors.
     """
     from huggingface_hub import snapshot_download
+
+    patterns = SIDE_FILES if weights else SHAPE_FILES
+    with _explained(repository, revision):
+        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
+        if weights:
+            names = _weight_names(repository, folder)
+            exactly = [glob.escape(name) for name in names]
+            snapshot_download(repository, revision=folder.name, allow_patterns=exactly)
+            _require(repository, folder, names)
+    return folder, folder.name
+
+
+def _weight_names(repository: str, folder: Path) -> list[str]:
+    """The files that hold the weights: as the index names them, else as the hub lists them.
+
+    A repository may hold the same weights again, in other layouts and precisions. Where the hub
+    cannot be asked, what was fetched before is what there is.
+    """
+    from huggingface_hub import list_repo_files
+
+    if (folder / INDEX).is_file():
+        return sorted(set(read_index(folder / INDEX).values()))
+    try:
+        listed = weight_files(list_repo_files(repository, revision=folder.name))
+    except Exception as error:  # as below
+        fetched = weight_files(path.name for path in folder.iterdir())
+        if fetched:
+            return fetched
+        raise Missing(
+            f"{repository}: its weights were never fetched, and now {_first_line(error)}", REACH
+        ) from error
+    if not listed:
+        raise UsageError(
+            f"{repository} holds no safetensors weights", "pickle weights are never loaded"
+        )
+    return [ONE_FILE] if ONE_FILE in listed else listed
+
+
+def _require(repository: str, folder: Path, names: list[str]) -> None:
+    """Offline, a snapshot is given as it lies there, whatever is absent from it."""
+    for name in names:
+        if not (folder / name).is_file():
+            raise Missing(f"{repository}: {name} was never fetched, and cannot be now", REACH)
+
+
+@contextmanager
+def _explained(repository: str, revision: str | None) -> Iterator[None]:
+    """What the hub's client raises, as errors of ours."""
     from huggingface_hub.errors import (
         GatedRepoError,
         HFValidationError,
@@ -46,9 +99,10 @@ def download(repository: str, revision: str | None, *, weights: bool) -> tuple[P
         RevisionNotFoundError,
     )
 
-    patterns = CHECKPOINT_FILES if weights else SHAPE_FILES
     try:
-        folder = Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
+        yield
+    except EdgepackError:
+        raise
     except GatedRepoError as error:
         raise Missing(f"{repository} is gated", "accept its licence and set HF_TOKEN") from error
     except RepositoryNotFoundError as error:
@@ -62,18 +116,8 @@ def download(repository: str, revision: str | None, *, weights: bool) -> tuple[P
     except HFValidationError as error:
         raise UsageError(f"{repository}: not a name on the hub", _first_line(error)) from error
     except Exception as error:  # offline, refused, cut off: the client and its transport have many
-        raise Missing(
-            f"{repository} could not be fetched: {_first_line(error)}",
-            "check the network or HF_HUB_OFFLINE, or give a local folder",
-        ) from error
-    if weights and not any(folder.glob("*.safetensors")):
-        raise UsageError(
-            f"{repository} holds no safetensors weights", "pickle weights are never loaded"
-        )
-    return folder, folder.name
+        raise Missing(f"{repository} could not be fetched: {_first_line(error)}", REACH) from error
 
 
 def _first_line(error: Exception) -> str:
-    if isinstance(error, EdgepackError):
-        return error.message
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

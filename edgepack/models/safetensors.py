@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -32,6 +32,9 @@ ITEM_BYTES = {
     "I64": 8, "U64": 8, "F64": 8,
 }  # fmt: skip
 READABLE = ("F32", "F16", "BF16")
+INDEX = "model.safetensors.index.json"
+# The same weights under Mistral's own names, and weights that are no model by themselves.
+OTHER_LAYOUTS = ("consolidated", "adapter")
 SHARD_NAME = re.compile(r"[\w.-]{1,200}\.safetensors", re.ASCII)
 
 
@@ -189,6 +192,15 @@ def _check_contiguous(path: Path, refs: list[TensorRef], start: int, size: int) 
 def _damaged(path: Path, what: str) -> DamagedInput:
     return DamagedInput(
         f"{path}: not a sound safetensors file: {what}", "fetch the file again from its source"
+    )
+
+
+def weight_files(names: Iterable[str]) -> list[str]:
+    """Of the files beside a config.json without an index, those that may hold its weights."""
+    return sorted(
+        name
+        for name in names
+        if name.endswith(".safetensors") and "/" not in name and not name.startswith(OTHER_LAYOUTS)
     )
 
 

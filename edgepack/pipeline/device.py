@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 
 from edgepack import hardware
 from edgepack.hardware import Figure, Hardware
+from edgepack.units import MIB
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`device` is a profile's name, None for this machine; `memory_bytes` overrides what it has."""
+    """`device` is a profile's name, None for this machine; `memory_bytes` overrides what a model
+    may occupy there, and nothing else: where it runs keeps its bandwidth."""
 
     device: str | None = None
     memory_bytes: int | None = None
@@ -27,7 +29,5 @@ class Target:
         )
         if self.memory_bytes is None:
             return found
-        # a budget stated by hand is the host's, whatever accelerator was found
-        stated: Figure[int] = Figure(self.memory_bytes, "profile")
-        name = f"{found.name}, {self.memory_bytes // 2**20} MiB stated"
-        return replace(found, name=name, memory=stated, available=stated, accelerators=())
+        stated = found.with_model_memory(Figure(self.memory_bytes, "profile"))
+        return replace(stated, name=f"{found.name}, {self.memory_bytes // MIB} MiB stated")

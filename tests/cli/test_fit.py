@@ -62,3 +62,43 @@ def test_detect_prints_a_table(run):
 def test_profiles_are_listed_and_shown(run):
     assert "pi5-8gb" in run("profiles", "list").out.split()
     assert "(profile)" in run("profiles", "show", "pi5-8gb").out
+
+
+def test_stated_memory_keeps_the_speed_of_the_place(run, reasoner):
+    def speed(*options):
+        return run("fit", reasoner, "--device", "rtx-4060", *options, "--json").result["fits"][0]
+
+    stated = speed("--memory", "6G")
+    assert stated["budget"] == 6 * 2**30
+    assert stated["decode"] == speed()["decode"] is not None
+    assert stated["place"] == "NVIDIA GeForce RTX 4060"
+
+
+SMALL_CARD = """
+[memory]
+total_mib = 131072
+bandwidth_gb_s = 50
+
+[[accelerators]]
+name = "Small Card"
+vendor = "nvidia"
+memory_mib = 45
+bandwidth_gb_s = 300
+"""
+
+
+def test_a_small_card_does_not_cap_a_large_host(run, reasoner, tmp_path):
+    devices = tmp_path / "edgepack" / "devices"
+    devices.mkdir(parents=True)
+    (devices / "small-card.toml").write_text(SMALL_CARD)
+    command = ("fit", reasoner, "--device", "small-card")
+    done = run(*command, XDG_CONFIG_HOME=str(tmp_path))
+    assert done.code == 0
+    lines = [line.rstrip() for line in done.out.splitlines()]
+    rows = {line.split()[0]: line for line in lines if " yes " in line or " tight " in line}
+    assert rows["F16"].endswith("CPU")
+    assert rows["Q4_K_M"].endswith("Small Card")
+    assert "45.0 MiB on Small Card or 128.0 GiB on CPU for a model" in done.out
+    assert "note: F16 runs on the CPU: it does not fit Small Card" in done.out
+    shown = run("profiles", "show", "small-card", XDG_CONFIG_HOME=str(tmp_path)).out
+    assert "or, on the CPU" in shown

@@ -50,6 +50,52 @@ def test_line_separators_inside_a_string_do_not_split_it(tmp_path):
     assert read_corpus(path, Bytes())[0].ids == tuple("a\u2028b".encode())
 
 
+def test_a_byte_order_mark_is_no_text(tmp_path):
+    path = corpus(tmp_path, '{"text": "ab"}')
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert read_corpus(path, Bytes())[0].ids == tuple(b"ab")
+
+
+class Calls(Bytes):
+    """As Bytes, with calls spelled out and parts joined."""
+
+    def render(self, messages):
+        return "".join(map(self._spelled, messages))
+
+    def _spelled(self, message):
+        content = message["content"] or ""
+        if isinstance(content, list):
+            content = "".join(part["text"] for part in content)
+        bar = "|" if message["role"] == "assistant" else ""
+        return bar + content + "".join(message.get("tool_calls", []))
+
+
+def test_a_reply_that_only_calls(tmp_path):
+    """What it calls is its answer, as far as the next message."""
+    chat = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": None, "tool_calls": ["sum"]},
+        {"role": "tool", "content": "3"},
+        {"role": "assistant", "content": "so"},
+    ]
+    (document,) = read_corpus(corpus(tmp_path, json.dumps({"messages": chat})), Calls())
+    assert document.ids == tuple(b"q|sum3|so")
+    assert document.spans == (*["prompt"] * 2, *["answer"] * 3, *["prompt"] * 2, *["answer"] * 2)
+
+
+def test_content_in_parts(tmp_path):
+    def parts(*texts):
+        return [{"type": "text", "text": text} for text in texts]
+
+    chat = [
+        {"role": "user", "content": parts("q", "r")},
+        {"role": "assistant", "content": parts("a")},
+    ]
+    (document,) = read_corpus(corpus(tmp_path, json.dumps({"messages": chat})), Calls())
+    assert document.ids == tuple(b"qr|a")
+    assert document.spans == ("prompt", "prompt", "prompt", "answer")
+
+
 @pytest.mark.parametrize(
     ("line", "found"),
     [
@@ -60,6 +106,10 @@ def test_line_separators_inside_a_string_do_not_split_it(tmp_path):
         ('{"messages": []}', "neither messages nor text"),
         ('{"messages": [{"role": "user"}]}', "neither messages nor text"),
         ('{"messages": [{"role": "user", "content": null}]}', "neither messages nor text"),
+        ('{"messages": [{"role": "user", "content": null, "tool_calls": [1]}]}', "neither"),
+        ('{"messages": [{"role": "assistant", "content": null, "tool_calls": []}]}', "neither"),
+        ('{"messages": [{"role": "user", "content": []}]}', "neither"),
+        ('{"messages": [{"role": "user", "content": [{"type": "image"}]}]}', "neither"),
         ('{"text": "a"}', "1 tokens predict"),
         ('{"text": ""}', "0 tokens predict"),
     ],

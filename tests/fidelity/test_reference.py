@@ -10,6 +10,11 @@ from edgepack.fidelity import reference
 from edgepack.fidelity.reference import Reference
 from edgepack.models import open_checkpoint
 
+# BLAS takes another kernel, with its sums in another order, for a product of another shape, and
+# which one depends on the processor. Measured over all lengths and pieces of 100 tokens: 4e-5 at
+# most, of logits up to 20. A leak between positions or documents moves them by more than 1.
+ROUNDING = 2e-4
+
 
 def stored(path):
     """Documents (token ids) and their logits."""
@@ -29,7 +34,7 @@ def test_tiny_models_of_every_family(golden, family):
     made = Reference(open_checkpoint(str(folder)), documents)
     for index, expected in enumerate(logits):
         assert made.logits(index).dtype == np.float32
-        np.testing.assert_allclose(made.logits(index), expected, rtol=0, atol=2e-4)
+        np.testing.assert_allclose(made.logits(index), expected, rtol=0, atol=ROUNDING)
 
 
 def test_the_trained_fixture(golden):
@@ -48,21 +53,23 @@ def test_documents_do_not_see_each_other(tiny):
     first, second = [5, 6, 7, 8], [9, 10, 11]
     together = Reference(tiny, [first, second])
     np.testing.assert_allclose(
-        together.logits(1), Reference(tiny, [second]).logits(0), rtol=0, atol=1e-5
+        together.logits(1), Reference(tiny, [second]).logits(0), rtol=0, atol=ROUNDING
     )
 
 
 def test_no_position_sees_a_later_one(tiny):
     ids = list(range(20, 60))
     whole = Reference(tiny, [ids]).logits(0)
-    np.testing.assert_allclose(Reference(tiny, [ids[:15]]).logits(0), whole[:15], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        Reference(tiny, [ids[:15]]).logits(0), whole[:15], rtol=0, atol=ROUNDING
+    )
 
 
-def test_scoring_in_pieces_changes_nothing(tiny, monkeypatch):
+def test_scoring_in_pieces_changes_nothing_but_rounding(tiny, monkeypatch):
     ids = list(range(100))
     whole = Reference(tiny, [ids]).logits(0)
     monkeypatch.setattr(reference, "QUERY_ROWS", 7)
-    np.testing.assert_allclose(Reference(tiny, [ids]).logits(0), whole, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(Reference(tiny, [ids]).logits(0), whole, rtol=0, atol=ROUNDING)
 
 
 def test_progress_counts_layers(tiny):

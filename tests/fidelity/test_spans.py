@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
-from edgepack.errors import Unsupported
+from edgepack.errors import DamagedInput, Unsupported
 from edgepack.fidelity.spans import chat_spans
 
-Messages = Sequence[Mapping[str, str]]
+Messages = Sequence[Mapping[str, Any]]
 
 
 def angled(messages: Messages) -> str:
@@ -215,3 +216,43 @@ def test_a_template_that_leaves_a_reply_out_is_refused():
 
     with pytest.raises(Unsupported, match="message 2"):
         spelled(users, "question", "answer")
+
+
+def calling(messages: Messages) -> str:
+    """A call after what is said, as templates of the Hermes kind write it."""
+
+    def call(name: str) -> str:
+        return f"<tool_call>\n{name}\n</tool_call>"
+
+    said = (
+        {**m, "content": (m["content"] or "") + "".join(map(call, m.get("tool_calls", [])))}
+        for m in messages
+    )
+    return angled(list(said))
+
+
+@pytest.mark.parametrize("content", [None, "", "Let me see."])
+def test_what_a_reply_calls_is_the_models(content):
+    messages = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": content, "tool_calls": ["sum"]},
+        {"role": "tool", "content": "3"},
+    ]
+    tokenizer = Letters(calling)
+    ids = tokenizer.encode(calling(messages))
+    spans = chat_spans(messages, ids, tokenizer)
+    assert spans.count("answer") == len(content or "")
+    assert spans.count("tool_call") == len("\nsum\n")
+    assert spans.count("control") == 3  # both tags and the end of the turn
+
+
+def test_a_template_that_must_see_the_calls_is_refused():
+    def strict(messages: Messages) -> str:
+        if any(m["role"] == "assistant" and "tool_calls" not in m for m in messages):
+            raise DamagedInput("roles must alternate")
+        return calling(messages)
+
+    messages = [{"role": "assistant", "content": None, "tool_calls": ["sum"]}]
+    tokenizer = Letters(strict)
+    with pytest.raises(Unsupported, match="calls of message 1"):
+        chat_spans(messages, tokenizer.encode(strict(messages)), tokenizer)

@@ -64,3 +64,36 @@ def test_assumption_keeps_its_origin():
 def test_nothing_found_has_no_origin():
     assert figure(None, "probed").origin == "unknown"
     assert figure(0, "probed").origin == "probed"
+
+
+@pytest.mark.parametrize(
+    ("accelerators", "places"),
+    [
+        ((), [("CPU", 20, 50)]),
+        ((gpu(24, 22, 1000),), [("gpu", 22, 1000)]),  # the host could hold no more
+        ((gpu(2, 2, 300),), [("gpu", 2, 300), ("CPU", 20, 50)]),
+        ((gpu(2, 2, None, unified=True),), [("gpu", 2, 50), ("CPU", 20, 50)]),
+        ((gpu(None, None, 300),), [("CPU", 20, 50)]),
+        ((gpu(2, 1, 300), gpu(4, 0, 900)), [("gpu", 1, 300), ("CPU", 20, 50)]),
+    ],
+)
+def test_places_come_best_first(accelerators, places):
+    hardware = replace(HOST, accelerators=accelerators)
+    found = [(p.name, p.memory.value, p.bandwidth.value) for p in hardware.places]
+    assert found == places
+
+
+def test_a_card_alone_is_one_place():
+    card = replace(HOST, available=NOTHING, accelerators=(gpu(24, 22, 1000),))
+    assert [place.name for place in card.places] == ["gpu"]
+    assert replace(card, accelerators=()).places == ()
+
+
+@pytest.mark.parametrize(
+    ("accelerators", "rate"),
+    [((), 50), ((gpu(24, 22, 1000), gpu(2, 2, 300)), 1000), ((gpu(None, None, 300),), 50)],
+)
+def test_stated_memory_changes_nothing_else(accelerators, rate):
+    stated = replace(HOST, accelerators=accelerators).with_model_memory(figure(6, "profile"))
+    assert [p.memory for p in stated.places] == [Figure(6, "profile")]
+    assert stated.model_bandwidth().value == rate

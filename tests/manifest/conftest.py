@@ -101,6 +101,7 @@ def make_report() -> FidelityReport:
 def make_fit() -> Fit:
     return Fit(
         scheme="F32",
+        bits=32,
         context=1024,
         footprint=Footprint(160, 262_144, 0, 1000, 16, 2000),
         budget=1_000_000,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgepack.hardware import Cpu, Figure, Hardware
+from edgepack.hardware import Accelerator, Cpu, Figure, Hardware
 from edgepack.models.decoder import (
     Attention,
     Decoder,
@@ -99,11 +99,17 @@ def decoder_of():
     return lambda **changes: _decoder(small | changes)
 
 
+def _card(memory, bandwidth):
+    known, rate = Figure(memory, "profile"), Figure(bandwidth, "profile")
+    return Accelerator("test card", "nvidia", known, known, rate, unified=False)
+
+
 @pytest.fixture(scope="session")
 def device():
-    """A function from bytes of memory and bytes/s of bandwidth to a Hardware without a GPU."""
+    """A function from bytes of memory and bytes/s of bandwidth to a Hardware, with a GPU where
+    one's memory and bandwidth are given."""
 
-    def make(memory, bandwidth=None, *, origin="profile"):
+    def make(memory, bandwidth=None, *, origin="profile", gpu=None):
         unknown = Figure(None, "unknown")
         return Hardware(
             name="test device",
@@ -111,7 +117,7 @@ def device():
             memory=Figure(memory, origin),
             available=Figure(memory, origin if memory is not None else "unknown"),
             bandwidth=Figure(bandwidth, origin) if bandwidth else unknown,
-            accelerators=(),
+            accelerators=(_card(*gpu),) if gpu else (),
             unified_memory=False,
             disk_free=unknown,
         )

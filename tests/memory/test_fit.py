@@ -110,6 +110,45 @@ def test_assumed_memory_is_noted(decoder_of, device):
     assert any("assumption" in note for note in verdict.notes)
 
 
+def test_what_does_not_fit_the_card_runs_on_the_cpu(decoders, device):
+    """2 GiB of card in 128 GiB of host: Llama 3.2 1B at Q8_0 fits it, at F16 it does not."""
+    hardware = device(128 * GIB, 50 * GB, gpu=(2 * GIB, 500 * GB))
+    decoder = decoders["Llama-3.2-1B"]
+    on_card, on_cpu = (
+        fit(decoder, scheme(name), hardware, Deployment(4096)) for name in ("Q8_0", "F16")
+    )
+    assert (on_card.fits, on_card.place, on_card.preferred) == (True, "test card", True)
+    assert (on_cpu.fits, on_cpu.place, on_cpu.preferred) == (True, "CPU", False)
+    assert (on_card.budget, on_cpu.budget) == (2 * GIB, 128 * GIB)
+    assert on_card.notes == ()
+    assert on_cpu.notes == ("F16 runs on the CPU: it does not fit test card",)
+    on_host = fit(decoder, scheme("F16"), device(128 * GIB, 50 * GB), Deployment(4096))
+    assert on_cpu.decode == on_host.decode
+
+
+def test_what_fits_nowhere_is_held_against_the_largest_place(decoders, device):
+    hardware = device(16 * GIB, 50 * GB, gpu=(2 * GIB, 500 * GB))
+    verdict = fit(decoders["Llama-3.1-70B"], scheme("Q4_0"), hardware, Deployment(4096))
+    assert not verdict.fits
+    assert verdict.budget == 16 * GIB
+    assert verdict.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("model", "card", "chosen"),
+    [
+        ("Llama-3.1-8B", 12 * GIB, ("Q8_0", "test card")),
+        ("Llama-3.1-8B", 8 * GIB, ("Q6_K", "test card")),  # fast at 6 bits, not slow at 8
+        ("Llama-3.1-8B", 5 * GIB, ("Q8_0", "CPU")),  # nor fast at 3
+        ("Llama-3.1-8B", GIB, ("Q8_0", "CPU")),
+    ],
+)
+def test_auto_weighs_speed_against_bits(decoders, device, model, card, chosen):
+    hardware = device(64 * GIB, 50 * GB, gpu=(card, 500 * GB))
+    found = _choose(decoders[model], hardware, 4096)
+    assert (found.scheme, found.place) == chosen
+
+
 def _choose(decoder, hardware, context, schemes=FAITHFUL):
     return choose(fit_all(decoder, hardware, Deployment(context), schemes))
 

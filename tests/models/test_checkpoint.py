@@ -186,6 +186,12 @@ def test_an_index_that_names_a_tensor_nowhere(sharded):
         open_checkpoint(str(sharded))
 
 
+@pytest.mark.parametrize("name", ["consolidated.safetensors", "adapter_model.safetensors"])
+def test_weights_of_another_layout_are_not_the_model(whole, name):
+    (whole / name).write_bytes(b"never read")
+    assert [path.name for path in open_checkpoint(str(whole)).shards] == ["model.safetensors"]
+
+
 def test_one_tensor_in_two_files(whole):
     shutil.copy(whole / "model.safetensors", whole / "copy.safetensors")
     with pytest.raises(DamagedInput, match=r"is also in copy\.safetensors"):

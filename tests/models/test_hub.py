@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -64,7 +66,7 @@ class Handler(BaseHTTPRequestHandler):
         """Nothing on stderr."""
 
     def answer(self):
-        parts = self.path.partition("?")[0].strip("/").split("/")
+        parts = unquote(self.path.partition("?")[0]).strip("/").split("/")
         if parts[0] == "api" and parts[1] == "models":
             self.api("/".join(parts[2:4]), parts[4:])
         elif len(parts) > 4 and parts[2] == "resolve":
@@ -80,14 +82,14 @@ class Handler(BaseHTTPRequestHandler):
             return self.send(403, code="GatedRepo")
         if rest[:1] in (["revision"], ["tree"]) and rest[1] not in ("main", COMMIT):
             return self.send(404, code="RevisionNotFound")
-        files = sorted(path for path in folder.iterdir())
+        files = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
         if rest[:1] == ["tree"]:
             entries = [
-                {"type": "file", "path": p.name, "size": p.stat().st_size, "oid": digest(p)[:40]}
-                for p in files
+                {"type": "file", "path": name, "size": p.stat().st_size, "oid": digest(p)[:40]}
+                for name, p in sorted(files.items())
             ]
             return self.send(200, json.dumps(entries).encode())
-        siblings = [{"rfilename": path.name} for path in files]
+        siblings = [{"rfilename": name} for name in sorted(files)]
         info = {"id": name, "modelId": name, "sha": COMMIT, "siblings": siblings, "private": False}
         return self.send(200, json.dumps(info).encode())
 
@@ -190,6 +192,60 @@ def test_a_repository_of_pickles(hub, ask):
     assert code == 2
     assert "holds no safetensors" in said
     assert "pytorch_model.bin" not in hub.fetched
+
+
+def test_weights_of_other_layouts_are_left_there(hub, ask):
+    """An index names its shards; beside it lie what vLLM, adapters and ONNX take."""
+    whole = hub.repositories["org/whole"]
+    (whole / "onnx").mkdir()
+    for name in ("consolidated.safetensors", "adapter_model.safetensors", "onnx/model.safetensors",
+                 "model.fp16.safetensors"):  # fmt: skip
+        (whole / name).write_bytes(b"never fetched")
+    code, said = ask("open", "org/whole")
+    assert code == 0, said
+    assert {name for name in hub.fetched if name.endswith(".safetensors")} == {
+        "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors",
+    }  # fmt: skip
+
+
+def test_without_an_index_one_file_is_the_model(hub, ask, builder, tmp_path):
+    single = builder.write(tmp_path / "single", "qwen2")
+    hub.repositories["org/single"] = single
+    (single / "consolidated.safetensors").write_bytes(b"never fetched")
+    (single / "model.fp16.safetensors").write_bytes(b"never fetched")
+    code, said = ask("open", "org/single")
+    assert code == 0, said
+    weights = [name for name in hub.fetched if name.endswith(".safetensors")]
+    assert weights == ["model.safetensors"]
+    assert ask("open", "org/single", HF_HUB_OFFLINE="1") == (code, said)
+
+
+def test_without_an_index_a_file_of_another_name(hub, ask, builder, tmp_path):
+    single = builder.write(tmp_path / "single", "qwen2")
+    hub.repositories["org/single"] = single
+    (single / "model.safetensors").rename(single / "weights[1].safetensors")
+    (single / "adapter_model.safetensors").write_bytes(b"never fetched")
+    assert ask("open", "org/single")[0] == 0
+    weights = [name for name in hub.fetched if name.endswith(".safetensors")]
+    assert weights == ["weights[1].safetensors"]
+
+
+@pytest.mark.parametrize("away", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}])
+def test_weights_that_were_never_fetched_are_missing(ask, away):
+    """Where only the shape is in the cache, nothing says what the repository holds."""
+    assert ask("shape", "org/whole")[0] == 0
+    code, said = ask("open", "org/whole", **away)
+    assert code == 6, said
+    assert re.search("incomplete|weights were never fetched", said)  # the client's words or ours
+
+
+def test_a_shard_that_was_never_fetched_is_missing(hub, ask, tmp_path):
+    assert ask("open", "org/whole")[0] == 0
+    shard = "model-00002-of-00002.safetensors"
+    next((tmp_path / "home").rglob(shard)).unlink()
+    code, said = ask("open", "org/whole", HF_HUB_OFFLINE="1")
+    assert code == 6, said
+    assert re.search(f"could not be fetched|{shard} was never fetched", said)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ with the full-precision reference on the same token ids.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -17,12 +18,25 @@ from numpy.typing import NDArray
 from edgepack.errors import Missing, Unsupported
 
 
+@dataclass(frozen=True, slots=True)
+class SpecialIds:
+    """What a runtime starts a text with and stops at; `add_bos` if it does so unasked."""
+
+    bos: int | None
+    eos: int | None
+    add_bos: bool
+
+
 class Runtime(Protocol):
-    """An artifact, loaded. Every call starts from an empty sequence; nothing is remembered."""
+    """An artifact, loaded. Every call starts from an empty sequence; nothing is remembered.
+
+    `special_ids` is None where a runtime has no say in them: its caller has.
+    """
 
     name: str
     version: str
     vocabulary: int
+    special_ids: SpecialIds | None
 
     def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Raw logits [len(ids), vocabulary]: row i predicts ids[i + 1]."""

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepack.errors import DamagedInput, Unsupported, UsageError
-from edgepack.fidelity.runtimes import llama_library
+from edgepack.fidelity.runtimes import SpecialIds, llama_library
 from edgepack.fidelity.runtimes.llama_library import Batch
 
 CacheType = Literal["f32", "f16", "q8_0"]
 _GGML_TYPES: Final[dict[CacheType, int]] = {"f32": 0, "f16": 1, "q8_0": 8}
 # Tokens for one call; the context grows by whole batches, since it would cut a longer batch.
 _BATCH: Final = 512
+_NO_TOKEN: Final = -1  # LLAMA_TOKEN_NULL
 
 
 class LlamaCpp:
@@ -59,6 +60,7 @@ class LlamaCpp:
             raise DamagedInput(f"{path}: llama.cpp cannot load it: {reason}", "write it again")
         self._vocab: int = self._library.llama_model_get_vocab(self._model)
         self.vocabulary: int = self._library.llama_vocab_n_tokens(self._vocab)
+        self.special_ids: SpecialIds | None = self._special_ids()
         self.version = f"{llama_library.WHEEL} {self._library.version}"
 
     def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
@@ -113,6 +115,16 @@ class LlamaCpp:
             if size >= 0:
                 return text.raw[:size].decode(errors="replace")
             space = -size
+
+    def _special_ids(self) -> SpecialIds:
+        """As the library understands the file: it has defaults for what a header leaves out."""
+        library, vocab = self._library, self._vocab
+        bos, eos = library.llama_vocab_bos(vocab), library.llama_vocab_eos(vocab)
+        return SpecialIds(
+            None if bos == _NO_TOKEN else bos,
+            None if eos == _NO_TOKEN else eos,
+            library.llama_vocab_get_add_bos(vocab),
+        )
 
     def close(self) -> None:
         if self._context:

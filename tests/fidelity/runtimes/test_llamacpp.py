@@ -64,6 +64,12 @@ def test_the_artifacts_own_tokenizer(runtime):
     assert len(runtime.detokenize([1] * 100)) == 1200
 
 
+def test_the_artifacts_special_tokens(runtime):
+    """The header states EOS, and that no BOS is added; BOS is the library's default."""
+    assert runtime.special_ids.eos == 2
+    assert runtime.special_ids.add_bos is False
+
+
 @pytest.mark.parametrize(
     ("kind", "limits", "verdict"),
     [("F32", "convert", "pass"), ("F16", "convert", "pass"), ("Q4_0", "near-lossless", "fail")],
