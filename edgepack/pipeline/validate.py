@@ -11,7 +11,7 @@ from edgepack import fidelity, formats, models
 from edgepack.errors import DamagedInput, Missing
 from edgepack.fidelity import Document, FidelityReport, runtimes
 from edgepack.fidelity.reference import Reference
-from edgepack.fidelity.structure import tokenizer_differences
+from edgepack.fidelity.structure import special_token_differences, tokenizer_differences
 from edgepack.models import Checkpoint
 from edgepack.models.digest import sha256_of
 from edgepack.pipeline.progress import Report, silent, staged_progress
@@ -109,7 +109,10 @@ def _structure(
                 f"{checkpoint.name} one of {checkpoint.decoder.vocabulary}",
                 "the artifact must have the checkpoint's vocabulary, padding included",
             )
-        return tokenizer_differences(runtime, checkpoint.tokenizer, documents)
+        return (
+            *special_token_differences(runtime, checkpoint.tokenizer),
+            *tokenizer_differences(runtime, checkpoint.tokenizer, documents),
+        )
 
 
 def artifact_entry(path: Path) -> Path:

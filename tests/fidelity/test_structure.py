@@ -11,7 +11,7 @@ from edgepack.fidelity.runtimes import SpecialIds
 from edgepack.fidelity.structure import special_token_differences, tokenizer_differences
 from edgepack.formats.gguf import Gguf
 from edgepack.models import open_checkpoint
-from edgepack.quant.schemes import SCHEMES
+from edgepack.quant.schemes.gguf import SCHEMES
 
 
 @dataclass
@@ -57,9 +57,9 @@ def test_special_tokens(stated, found, words):
 
 
 @pytest.mark.parametrize("family", ["llama", "mistral", "qwen2", "qwen3"])
-def test_what_we_write_llama_cpp_understands(golden, tmp_path, family):
+def test_what_we_write_llama_cpp_understands(written, golden, tmp_path, family):
     checkpoint = open_checkpoint(str(golden / f"tiny-{family}"))
-    artifact = Gguf().write(checkpoint, SCHEMES["F16"], tmp_path, lambda done, total: None)
+    artifact = written(Gguf(), checkpoint, SCHEMES["F16"], tmp_path)
     tokenizer = checkpoint.tokenizer
     with runtimes.open(artifact.entry(tmp_path), threads=1) as runtime:
         assert special_token_differences(runtime, tokenizer) == ()
