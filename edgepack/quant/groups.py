@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgepack.errors import DamagedInput
+from edgepack.models.decoder import DType
 from edgepack.quant.encodings import ENCODINGS, Encoding
 
-DType = Literal["F32", "F16", "BF16"]
 Bytes = NDArray[np.uint8]
 
 BITS = (2, 3, 4, 5, 6, 8)
