@@ -18,6 +18,7 @@ CHECKPOINT_FILES = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "tokenizer.model",
     "chat_template*",
     "additional_chat_templates/*",
     "README.md",

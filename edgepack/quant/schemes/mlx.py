@@ -79,12 +79,13 @@ def module_bits(name: str, path: str, layers: int) -> int | None:
     low, high = RECIPES[name]
     if path == "lm_head":
         return high
-    exposed = path.endswith(("v_proj", "down_proj")) and _outer_or_third(_layer(path), layers)
+    exposed = path.endswith(("v_proj", "down_proj")) and _outer_or_third(layer_of(path), layers)
     return high if exposed else low
 
 
-def _layer(path: str) -> int:
-    return next((int(part) for part in path.split(".") if part.isdigit()), 0)
+def layer_of(path: str) -> int:
+    """The number in a module's path; modules outside the layers count with the first."""
+    return next((int(part) for part in path.split(".") if part.isdecimal()), 0)
 
 
 def _outer_or_third(layer: int, layers: int) -> bool:
