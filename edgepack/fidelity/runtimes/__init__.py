@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from edgepack.errors import Missing, Unsupported
 
+MLX_ENTRY = "config.json"
+
 
 class Runtime(Protocol):
     """An artifact, loaded. Every call starts from an empty sequence; nothing is remembered."""
@@ -62,4 +64,10 @@ def open(path: Path, *, threads: int | None = None) -> Runtime:  # noqa: A001
         from edgepack.fidelity.runtimes.llamacpp import LlamaCpp
 
         return LlamaCpp(path, threads=threads)
-    raise Unsupported(f"{path} is not an artifact that can be run here", "known: a .gguf file")
+    if path.name == MLX_ENTRY or (path / MLX_ENTRY).is_file():
+        from edgepack.fidelity.runtimes.mlx import MlxLm
+
+        return MlxLm(path)
+    raise Unsupported(
+        f"{path} is not an artifact that can be run here", "known: a .gguf file, an MLX folder"
+    )

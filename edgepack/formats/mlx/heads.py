@@ -8,6 +8,8 @@ from typing import Any
 
 from edgepack import __version__
 from edgepack.formats.mlx.layout import Tensor, quantization
+from edgepack.models import Decoder
+from edgepack.models.decoder import RopeScaling
 from edgepack.quant.schemes import Assignment
 from edgepack.quant.schemes.mlx import RECIPES, MlxScheme, module
 
@@ -22,9 +24,18 @@ RECIPE_BITS = 4  # what mlx_lm states for a recipe as a whole, whichever it is
 Json = dict[str, Any]
 
 
-def config(values: Mapping[str, Any], scheme: MlxScheme, weights: Iterable[Assignment]) -> bytes:
-    """The checkpoint's own config.json, and how its modules are quantized, or in which floats."""
+def config(
+    values: Mapping[str, Any],
+    decoder: Decoder,
+    scheme: MlxScheme,
+    weights: Iterable[Assignment],
+) -> bytes:
+    """The checkpoint's own config.json, with what mlx_lm would not find or guess otherwise.
+
+    That is how its modules are quantized, or in which floats they are.
+    """
     carried = {key: value for key, value in values.items() if key not in LEFT_OUT}
+    carried |= _facts(decoder)
     if scheme.mode == "float":
         keys = [key for key in ("dtype", "torch_dtype") if key in carried] or ["torch_dtype"]
         carried |= dict.fromkeys(keys, DTYPES[scheme.name])
@@ -32,6 +43,37 @@ def config(values: Mapping[str, Any], scheme: MlxScheme, weights: Iterable[Assig
         block = _quantization(scheme, weights)
         carried |= {"quantization": block, "quantization_config": block}
     return _json(dict(sorted(carried.items())))
+
+
+def _facts(decoder: Decoder) -> Json:
+    """What mlx_lm has defaults for that are not the checkpoint's.
+
+    Without `rope_theta` it takes 10^4 or 10^6: for llama, mistral and qwen2 it does not read the
+    `rope_parameters` of transformers 5. Without `tie_word_embeddings` it ties them.
+    """
+    attention = decoder.layers[0].attention
+    facts: Json = {
+        "num_key_value_heads": attention.kv_heads,
+        "head_dim": attention.head_dim,
+        "rms_norm_eps": decoder.norm_epsilon,
+        "rope_theta": attention.rope.base,
+        "tie_word_embeddings": decoder.tied_embeddings,
+    }
+    if attention.rope.scaling:
+        facts["rope_scaling"] = _rope_scaling(attention.rope.scaling)
+    return facts
+
+
+def _rope_scaling(scaling: RopeScaling) -> Json:
+    if scaling.kind == "linear":
+        return {"rope_type": "linear", "factor": scaling.factor}
+    return {
+        "rope_type": scaling.kind,
+        "factor": scaling.factor,
+        "low_freq_factor": scaling.low_frequency_factor,
+        "high_freq_factor": scaling.high_frequency_factor,
+        "original_max_position_embeddings": scaling.original_context,
+    }
 
 
 def _quantization(scheme: MlxScheme, weights: Iterable[Assignment]) -> Json:

@@ -14,9 +14,14 @@ from edgepack.quant.groups import BITS, GROUPS
 FLOATS = ("F32", "F16", "BF16")
 PACKED = "U32"
 LEVELS, SCALES, BIASES = ".weight", ".scales", ".biases"
-DEFAULT_MODE = "affine"
-MODES: Mapping[str, tuple[int, int]] = {"mxfp4": (4, 32), "mxfp8": (8, 32), "nvfp4": (4, 16)}
-"""Bits and group of the modes that allow but one of each; their scales are bytes."""
+AFFINE = "affine"
+MODES: Mapping[str, tuple[int, int]] = {
+    AFFINE: (4, 64),
+    "mxfp4": (4, 32),
+    "mxfp8": (8, 32),
+    "nvfp4": (4, 16),
+}
+"""Bits and group that MLX takes unasked; all but the first have no others, and scales of bytes."""
 NOT_MODULES = ("group_size", "bits", "mode", "quant_method")
 
 
@@ -30,7 +35,7 @@ class Settings:
 
     @property
     def name(self) -> str:
-        return f"{self.bits}bit-g{self.group}" if self.mode == DEFAULT_MODE else self.mode
+        return f"{self.bits}bit-g{self.group}" if self.mode == AFFINE else self.mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +73,22 @@ def read_modules(
 
 
 def _settings(entry: Path, path: str, quantization: Mapping[str, Any]) -> Settings:
-    """A module's own settings, or those of all."""
+    """A module's own settings, or those of all; null stands for what MLX takes unasked."""
     own = quantization.get(path, quantization)
     if not isinstance(own, dict) or "bits" not in own:
         raise damaged(
             entry, f"module {path} has scales, and config.json does not say how many bits"
         )
-    bits, group, mode = (own.get(key) for key in ("bits", "group_size", "mode"))
-    mode = DEFAULT_MODE if mode is None else mode
-    known = (
-        type(bits) is int and bits in BITS and type(group) is int and group in GROUPS
-        if mode == DEFAULT_MODE
-        else MODES.get(str(mode)) == (bits, group)
-    )
-    if not known:
-        raise damaged(entry, f"module {path} has {bits} bits in groups of {group}, mode {mode!r}")
-    assert isinstance(bits, int) and isinstance(group, int)
-    return Settings(bits, group, str(mode))
+    mode = own.get("mode") or AFFINE
+    default_bits, default_group = MODES.get(str(mode), (None, None))
+    bits, group = own.get("bits") or default_bits, own.get("group_size") or default_group
+    if type(bits) is int and type(group) is int and _is_known(bits, group, mode):
+        return Settings(bits, group, mode)
+    raise damaged(entry, f"module {path} has {bits} bits in groups of {group}, mode {mode!r}")
+
+
+def _is_known(bits: int, group: int, mode: str) -> bool:
+    return bits in BITS and group in GROUPS if mode == AFFINE else MODES.get(mode) == (bits, group)
 
 
 def _check_planes(
@@ -96,7 +100,7 @@ def _check_planes(
     biases: TensorRef | None,
 ) -> None:
     """A row of levels fills whole words, and has as many groups as it has scales and biases."""
-    affine = settings.mode == DEFAULT_MODE
+    affine = settings.mode == AFFINE
     if levels is None or scales is None or (biases is not None) is not affine:
         raise damaged(entry, f"module {path} lacks a plane that {settings.name} has, or has more")
     expected = FLOATS if affine else ("U8",)

@@ -39,7 +39,7 @@ class MlxPlan:
         shards = layout.shards(t for held in tensors.values() for t in held)
         files = dict(zip(layout.shard_names(len(shards)), shards, strict=True))
         parameters = sum(a.weight.elements for a in assigned)
-        config = heads.config(checkpoint.config, scheme, assigned)
+        config = heads.config(checkpoint.config, checkpoint.decoder, scheme, assigned)
         weights, places = _weight_files(files, first=1)
         self._places = {
             weight: tuple(places[t.name] for t in held) for weight, held in tensors.items()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,36 +26,50 @@ from edgepack.models.safetensors import read_header, read_index, read_metadata
 from edgepack.quant.schemes.mlx import RECIPES, SCHEMES, layer_of, module_bits
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What config.json and the headers say; `shards` are the weight files with their tensors."""
+
+    architecture: str
+    shards: Mapping[Path, Mapping[str, TensorRef]]
+    modules: tuple[Module, ...]
+
+
 def inspect(entry: Path) -> Artifact:
     """Describe the artifact whose config.json is `entry`. Raises DamagedInput."""
-    config = _read(entry)
-    architecture = config.get("model_type")
-    if not isinstance(architecture, str) or not architecture:
-        raise damaged(entry, f"model_type is {architecture!r}, not a name")
-    shards = read_shards(entry)
-    tensors = {name: ref for held in shards.values() for name, ref in held.items()}
-    modules = read_modules(entry, _quantization(entry, config), tensors)
-    extents = {path: [_extent(ref) for ref in held.values()] for path, held in shards.items()}
+    head = read_head(entry)
+    extents = {path: [_extent(ref) for ref in held.values()] for path, held in head.shards.items()}
     try:
         wholes, tensor_digest = digests_of(extents)
         others = [(path, sha256_of(path)) for path in (entry, *_companions(entry))]
         records = [
             FileRecord(path.name, path.stat().st_size, digest)
-            for path, digest in (others[0], *zip(shards, wholes, strict=True), *others[1:])
+            for path, digest in (others[0], *zip(head.shards, wholes, strict=True), *others[1:])
         ]
     except (ValueError, OSError) as error:  # it changed since
         raise damaged(entry, str(error)) from error
     return Artifact(
         format="mlx",
-        scheme=_scheme(modules),
-        architecture=architecture,
+        scheme=_scheme(head.modules),
+        architecture=head.architecture,
         files=tuple(records),
         tensor_digest=tensor_digest,
-        histogram=_histogram(modules),
+        histogram=_histogram(head.modules),
     )
 
 
-def read_shards(entry: Path) -> dict[Path, dict[str, TensorRef]]:
+def read_head(entry: Path) -> Head:
+    """Read all of an artifact but its tensors. Raises DamagedInput for planes that do not fit."""
+    config = _read(entry)
+    architecture = config.get("model_type")
+    if not isinstance(architecture, str) or not architecture:
+        raise damaged(entry, f"model_type is {architecture!r}, not a name")
+    shards = _shards(entry)
+    tensors = {name: ref for held in shards.values() for name, ref in held.items()}
+    return Head(architecture, shards, read_modules(entry, _quantization(entry, config), tensors))
+
+
+def _shards(entry: Path) -> dict[Path, dict[str, TensorRef]]:
     """The weight files that mlx_lm loads, and their tensors, as the index has them if there is one.
 
     Raises DamagedInput.
