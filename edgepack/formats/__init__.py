@@ -3,6 +3,7 @@
 protocol   Format, and the Plan it makes of a checkpoint and a scheme
 stream     the one pass over the weights that carries plans out
 artifact   what was written, as read back
+digests    of files and of tensors
 """
 
 from __future__ import annotations
@@ -37,7 +38,13 @@ def _gguf() -> Format:
     return Gguf()
 
 
-_FORMATS: dict[str, Callable[[], Format]] = {"gguf": _gguf}
+def _mlx() -> Format:
+    from edgepack.formats.mlx import Mlx
+
+    return Mlx()
+
+
+_FORMATS: dict[str, Callable[[], Format]] = {"gguf": _gguf, "mlx": _mlx}
 
 
 def known() -> tuple[str, ...]:

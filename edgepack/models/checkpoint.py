@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TypeGuard
+from types import MappingProxyType
+from typing import Any, TypeGuard
 
 from edgepack.errors import DamagedInput, Missing, UsageError
 from edgepack.models import families, hub
@@ -18,7 +19,14 @@ from edgepack.models.safetensors import INDEX, TensorRef, read_header, read_inde
 from edgepack.models.tokenizer import Tokenizer, read_tokenizer
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
-SIDE_FILES = ("generation_config.json", "tokenizer.json", "tokenizer_config.json")
+CONFIG = "config.json"
+SIDE_FILES = (
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "tokenizer.model",
+)
 SETTING_LIMIT = 1_000_000  # beyond any sampling setting, within what a header can hold
 RECOMPUTED = ("rotary_emb.inv_freq", "attn.masked_bias", "rotary_emb.cos_cached")
 
@@ -64,12 +72,23 @@ class Checkpoint:
         found = {key: values.get(key) for key in keys}
         return {key: float(v) for key, v in found.items() if _is_setting(v)}
 
+    @cached_property
+    def config(self) -> Mapping[str, Any]:
+        """config.json's raw values, for formats that carry them along; `decoder` describes."""
+        return MappingProxyType(read_json(self.root / CONFIG))
+
+    @property
+    def companions(self) -> tuple[Path, ...]:
+        """What stands beside config.json and the weights: tokenizer, templates, sampling."""
+        side = (self.root / name for name in SIDE_FILES)
+        extra = sorted(self.root.glob("chat_template*"))
+        return tuple(path for path in (*side, *extra) if path.is_file())
+
     @property
     def files(self) -> tuple[Path, ...]:
         """Every source file a package depends on, in a fixed order."""
-        side = (self.root / name for name in ("config.json", INDEX, *SIDE_FILES))
-        extra = sorted(self.root.glob("chat_template*"))
-        return (*(path for path in (*side, *extra) if path.is_file()), *self.shards)
+        heads = (self.root / name for name in (CONFIG, INDEX))
+        return (*(path for path in heads if path.is_file()), *self.companions, *self.shards)
 
     def digests(self) -> Iterator[tuple[Path, str]]:
         """(file, sha256) of every source file, one at a time: shards may be large.

@@ -21,6 +21,7 @@ SIDE_FILES = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "tokenizer.model",
     "chat_template*",
     "additional_chat_templates/*",
     "README.md",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 CHANGED = "the file changed while it was read, or the disk failed; fetch it again"
 
+METADATA = "__metadata__"
 HEADER_LIMIT = 100_000_000  # the format's own limit, in bytes
 
 ITEM_BYTES = {
@@ -111,6 +112,27 @@ def _as_float32(raw: bytearray, dtype: str) -> NDArray[np.float32]:
 
 def read_header(path: Path) -> dict[str, TensorRef]:
     """The tensors of one file. Raises DamagedInput for every broken invariant of the format."""
+    size, length, header = _read_object(path)
+    data_bytes = size - 8 - length
+    refs = [
+        _tensor(path, name, entry, 8 + length, data_bytes)
+        for name, entry in header.items()
+        if name != METADATA
+    ]
+    _check_contiguous(path, refs, 8 + length, size)
+    return {ref.name: ref for ref in refs}
+
+
+def read_metadata(path: Path) -> Mapping[str, Any]:
+    """What the header says of the file itself, `{}` where nothing. Raises DamagedInput."""
+    metadata = _read_object(path)[2].get(METADATA, {})
+    if not isinstance(metadata, dict):
+        raise _damaged(path, f"{METADATA} is not an object")
+    return metadata
+
+
+def _read_object(path: Path) -> tuple[int, int, Mapping[str, Any]]:
+    """Size of the file, bytes of its header, and the header."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -123,14 +145,7 @@ def read_header(path: Path) -> dict[str, TensorRef]:
         raise DamagedInput(
             f"{path}: {error.strerror or error}", "the file must be readable"
         ) from error
-    data_bytes = size - 8 - length
-    refs = [
-        _tensor(path, name, entry, 8 + length, data_bytes)
-        for name, entry in _parse(path, text).items()
-        if name != "__metadata__"
-    ]
-    _check_contiguous(path, refs, 8 + length, size)
-    return {ref.name: ref for ref in refs}
+    return size, length, _parse(path, text)
 
 
 def _parse(path: Path, text: bytes) -> Mapping[str, Any]:

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from edgepack.errors import Missing, Unsupported
 
+MLX_ENTRY = "config.json"
+
 
 @dataclass(frozen=True, slots=True)
 class SpecialIds:
@@ -76,4 +78,10 @@ def open(path: Path, *, threads: int | None = None) -> Runtime:  # noqa: A001
         from edgepack.fidelity.runtimes.llamacpp import LlamaCpp
 
         return LlamaCpp(path, threads=threads)
-    raise Unsupported(f"{path} is not an artifact that can be run here", "known: a .gguf file")
+    if path.name == MLX_ENTRY or (path / MLX_ENTRY).is_file():
+        from edgepack.fidelity.runtimes.mlx import MlxLm
+
+        return MlxLm(path)
+    raise Unsupported(
+        f"{path} is not an artifact that can be run here", "known: a .gguf file, an MLX folder"
+    )

@@ -29,23 +29,36 @@ _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False, "boundsche
 _CONFIG_LOCK = threading.Lock()
 
 
+def _array(element: object, readonly: bool = False, dimensions: int = 2) -> object:
+    return types.Array(element, dimensions, "C", readonly=readonly)
+
+
+FLOATS, BYTES = _array(types.float32), _array(types.uint8)
+READ_FLOATS, READ_BYTES = _array(types.float32, readonly=True), _array(types.uint8, readonly=True)
+FLOAT_ROW, BYTE_ROW = _array(types.float32, dimensions=1), _array(types.uint8, dimensions=1)
+READ_FLOAT_ROW = _array(types.float32, readonly=True, dimensions=1)
+READ_BYTE_ROW = _array(types.uint8, readonly=True, dimensions=1)
+INTEGER = types.int32
+
+
 def encoder(function: Kernel) -> Kernel:
     """Compile `encode(blocks: float32[n, block], out: uint8[n, block_bytes]) -> None`."""
-    return _compile(function, _array(types.float32, readonly=True), _array(types.uint8))
+    return _compile(function, READ_FLOATS, BYTES)
 
 
 def decoder(function: Kernel) -> Kernel:
     """Compile `decode(blocks: uint8[n, block_bytes], out: float32[n, block]) -> None`."""
-    return _compile(function, _array(types.uint8, readonly=True), _array(types.float32))
+    return _compile(function, READ_BYTES, FLOATS)
+
+
+def kernel(*arguments: object) -> Callable[[Kernel], Kernel]:
+    """Compile a function that returns nothing for `arguments`, such as BYTES, FLOATS or INTEGER."""
+    return lambda function: _compile(function, *arguments)
 
 
 def inner(function: Kernel) -> Kernel:
     """Mark a function that kernels call: compiled into each of them, never on its own."""
     return cast(Kernel, numba.njit(**_OPTIONS)(function))
-
-
-def _array(element: object, readonly: bool = False) -> object:
-    return types.Array(element, 2, "C", readonly=readonly)
 
 
 def _compile(function: Kernel, *arguments: object) -> Kernel:

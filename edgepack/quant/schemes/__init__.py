@@ -2,6 +2,7 @@
 
 scheme     the Protocol, and what an assignment is
 gguf       llama.cpp's mixes
+mlx        groups with scale and bias, and mlx_lm's recipes
 """
 
 from edgepack.quant.schemes.scheme import Assignment, Scheme, Schemes

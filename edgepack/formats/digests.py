@@ -1,9 +1,9 @@
-"""The two digests of a GGUF, of the file and of its tensors, from one read of it."""
+"""The digests of an artifact, of its files and of its tensors, from one read of each file."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +24,29 @@ class TensorExtent:
 
 
 def digests(path: Path, tensors: Iterable[TensorExtent]) -> tuple[str, str]:
-    """(sha256 of the file, digest of its tensors), `sha256:` and 64 hex digits each.
+    """(sha256 of the file, digest of its tensors), as `digests_of` gives them for one file."""
+    (whole,), together = digests_of({path: tensors})
+    return whole, together
+
+
+def digests_of(files: Mapping[Path, Iterable[TensorExtent]]) -> tuple[tuple[str, ...], str]:
+    """(sha256 of each file, digest of the tensors of all), `sha256:` and 64 hex digits each.
 
     The tensors' digest is the sha256 of one line a tensor, in order of name:
-    `NAME NUL ENCODING NUL SHAPE NUL SHA256-OF-ITS-BYTES LF`. Raises ValueError where tensors
-    overlap or the file ends within one.
+    `NAME NUL ENCODING NUL SHAPE NUL SHA256-OF-ITS-BYTES LF`. So it does not depend on which file
+    a tensor lies in. Raises ValueError where tensors overlap or a file ends within one.
     """
+    wholes, lines = [], []
+    for path, tensors in files.items():
+        whole, found = _read(path, tensors)
+        wholes.append(f"sha256:{whole}")
+        lines += found
+    together = "".join(line for _, line in sorted(lines)).encode()
+    return tuple(wholes), f"sha256:{hashlib.sha256(together).hexdigest()}"
+
+
+def _read(path: Path, tensors: Iterable[TensorExtent]) -> tuple[str, list[tuple[str, str]]]:
+    """sha256 of the file, and a tensor's name and line for each."""
     whole, lines = hashlib.sha256(), []
     with path.open("rb") as file, ThreadPoolExecutor(1) as other:
         for tensor in sorted(tensors, key=lambda tensor: tensor.offset):
@@ -46,8 +63,7 @@ def digests(path: Path, tensors: Iterable[TensorExtent]) -> tuple[str, str]:
             lines.append((tensor.name, line))
         while chunk := file.read(CHUNK):
             whole.update(chunk)
-    together = "".join(line for _, line in sorted(lines)).encode()
-    return f"sha256:{whole.hexdigest()}", f"sha256:{hashlib.sha256(together).hexdigest()}"
+    return whole.hexdigest(), lines
 
 
 def _chunks(file: BinaryIO, count: int) -> Iterator[bytes]:
