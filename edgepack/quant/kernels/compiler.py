@@ -31,12 +31,17 @@ _CONFIG_LOCK = threading.Lock()
 
 def encoder(function: Kernel) -> Kernel:
     """Compile `encode(blocks: float32[n, block], out: uint8[n, block_bytes]) -> None`."""
-    return _compile(function, _array(types.float32, readonly=True), _array(types.uint8))
+    return _compile(function, array(types.float32, readonly=True), array(types.uint8))
 
 
 def decoder(function: Kernel) -> Kernel:
     """Compile `decode(blocks: uint8[n, block_bytes], out: float32[n, block]) -> None`."""
-    return _compile(function, _array(types.uint8, readonly=True), _array(types.float32))
+    return _compile(function, array(types.uint8, readonly=True), array(types.float32))
+
+
+def kernel(*arguments: object) -> Callable[[Kernel], Kernel]:
+    """Compile a kernel that takes `arguments` (numba types, see `array`) and returns nothing."""
+    return lambda function: _compile(function, *arguments)
 
 
 def inner(function: Kernel) -> Kernel:
@@ -44,8 +49,9 @@ def inner(function: Kernel) -> Kernel:
     return cast(Kernel, numba.njit(**_OPTIONS)(function))
 
 
-def _array(element: object, readonly: bool = False) -> object:
-    return types.Array(element, 2, "C", readonly=readonly)
+def array(element: object, dimensions: int = 2, readonly: bool = False) -> object:
+    """The type of a C-contiguous array."""
+    return types.Array(element, dimensions, "C", readonly=readonly)
 
 
 def _compile(function: Kernel, *arguments: object) -> Kernel:
