@@ -3,6 +3,7 @@
 protocol   Format, and the Plan it makes of a checkpoint and a scheme
 stream     the one pass over the weights that carries plans out
 artifact   what was written, as read back
+digests    of files and of tensors
 """
 
 from __future__ import annotations
@@ -37,7 +38,13 @@ def _gguf() -> Format:
     return Gguf()
 
 
-_FORMATS: dict[str, Callable[[], Format]] = {"gguf": _gguf}
+def _onnx() -> Format:
+    from edgepack.formats.onnx import Onnx
+
+    return Onnx()
+
+
+_FORMATS: dict[str, Callable[[], Format]] = {"gguf": _gguf, "onnx": _onnx}
 
 
 def known() -> tuple[str, ...]:

@@ -4,8 +4,8 @@ import hashlib
 
 import pytest
 
-from edgepack.formats.gguf import digests as module
-from edgepack.formats.gguf.digests import TensorExtent, digests
+from edgepack.formats import digests as module
+from edgepack.formats.digests import TensorExtent, digests
 
 CONTENT = bytes(range(256)) * 4
 TENSORS = [

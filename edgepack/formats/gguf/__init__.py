@@ -4,7 +4,7 @@ metadata   the keys of the header
 layout     numbers that writing and reading share
 header     the head of a file as bytes
 plan       what a file will hold, and its encoder
-reader     reading it back: cursor (bounded bytes), values, table (tensors), digests
+reader     reading it back: cursor (bounded bytes), values, table (tensors)
 """
 
 from __future__ import annotations

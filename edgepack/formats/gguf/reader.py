@@ -13,8 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 from edgepack.formats.artifact import Artifact, EncodingCount, FileRecord
+from edgepack.formats.digests import TensorExtent, digests
 from edgepack.formats.gguf.cursor import Cursor, damaged
-from edgepack.formats.gguf.digests import TensorExtent, digests
 from edgepack.formats.gguf.layout import (
     ALIGNMENT,
     ALIGNMENT_KEY,

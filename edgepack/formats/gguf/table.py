@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 
+from edgepack.formats.digests import TensorExtent
 from edgepack.formats.gguf.cursor import Cursor
-from edgepack.formats.gguf.digests import TensorExtent
 from edgepack.formats.gguf.layout import RETIRED, TENSOR_TYPES, TensorType
 
 ENTRY_BYTES = 24  # the least an entry takes: name length, number of extents, type, offset

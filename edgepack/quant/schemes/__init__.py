@@ -2,6 +2,7 @@
 
 scheme     the Protocol, and what an assignment is
 gguf       llama.cpp's mixes
+onnx       blocks of integers, for onnxruntime
 """
 
 from edgepack.quant.schemes.scheme import Assignment, Scheme, Schemes
