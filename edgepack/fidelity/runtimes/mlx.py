@@ -26,7 +26,7 @@ class MlxLm:
     """
 
     name = "mlx-lm"
-    special_ids = None  # mlx-lm leaves them to its caller
+    special_ids: SpecialIds | None = None  # mlx-lm leaves them to its caller
 
     def __init__(self, path: Path) -> None:
         """Load the folder of the config.json at `path`. Raises Missing, DamagedInput."""

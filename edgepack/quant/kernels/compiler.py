@@ -29,15 +29,16 @@ _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False, "boundsche
 _CONFIG_LOCK = threading.Lock()
 
 
-def _array(element: object, readonly: bool = False, dimensions: int = 2) -> object:
+def array(element: object, dimensions: int = 2, readonly: bool = False) -> object:
+    """The type of a C-contiguous array."""
     return types.Array(element, dimensions, "C", readonly=readonly)
 
 
-FLOATS, BYTES = _array(types.float32), _array(types.uint8)
-READ_FLOATS, READ_BYTES = _array(types.float32, readonly=True), _array(types.uint8, readonly=True)
-FLOAT_ROW, BYTE_ROW = _array(types.float32, dimensions=1), _array(types.uint8, dimensions=1)
-READ_FLOAT_ROW = _array(types.float32, readonly=True, dimensions=1)
-READ_BYTE_ROW = _array(types.uint8, readonly=True, dimensions=1)
+FLOATS, BYTES = array(types.float32), array(types.uint8)
+READ_FLOATS, READ_BYTES = array(types.float32, readonly=True), array(types.uint8, readonly=True)
+FLOAT_ROW, BYTE_ROW = array(types.float32, dimensions=1), array(types.uint8, dimensions=1)
+READ_FLOAT_ROW = array(types.float32, readonly=True, dimensions=1)
+READ_BYTE_ROW = array(types.uint8, readonly=True, dimensions=1)
 INTEGER = types.int32
 
 
