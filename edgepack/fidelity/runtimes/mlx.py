@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepack.errors import DamagedInput, UsageError, missing_extra
+from edgepack.fidelity.runtimes import SpecialIds
 from edgepack.formats.mlx.layout import CONFIG
 from edgepack.formats.mlx.reader import read_head
 
