@@ -44,7 +44,13 @@ def _mlx() -> Format:
     return Mlx()
 
 
-_FORMATS: dict[str, Callable[[], Format]] = {"gguf": _gguf, "mlx": _mlx}
+def _onnx() -> Format:
+    from edgepack.formats.onnx import Onnx
+
+    return Onnx()
+
+
+_FORMATS: dict[str, Callable[[], Format]] = {"gguf": _gguf, "mlx": _mlx, "onnx": _onnx}
 
 
 def known() -> tuple[str, ...]:

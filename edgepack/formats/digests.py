@@ -29,14 +29,19 @@ def digests(path: Path, tensors: Iterable[TensorExtent]) -> tuple[str, str]:
     return whole, together
 
 
-def digests_of(files: Mapping[Path, Iterable[TensorExtent]]) -> tuple[tuple[str, ...], str]:
+def digests_of(
+    files: Mapping[Path, Iterable[TensorExtent]], held: Iterable[tuple[TensorExtent, bytes]] = ()
+) -> tuple[tuple[str, ...], str]:
     """(sha256 of each file, digest of the tensors of all), `sha256:` and 64 hex digits each.
+
+    `held` are tensors whose bytes are at hand, since they lie within a file's header.
 
     The tensors' digest is the sha256 of one line a tensor, in order of name:
     `NAME NUL ENCODING NUL SHAPE NUL SHA256-OF-ITS-BYTES LF`. So it does not depend on which file
     a tensor lies in. Raises ValueError where tensors overlap or a file ends within one.
     """
-    wholes, lines = [], []
+    wholes: list[str] = []
+    lines = [_line(tensor, hashlib.sha256(content).hexdigest()) for tensor, content in held]
     for path, tensors in files.items():
         whole, found = _read(path, tensors)
         wholes.append(f"sha256:{whole}")
@@ -59,11 +64,14 @@ def _read(path: Path, tensors: Iterable[TensorExtent]) -> tuple[str, list[tuple[
                 beside = other.submit(whole.update, chunk)
                 own.update(chunk)
                 beside.result()
-            line = f"{tensor.name}\0{tensor.encoding}\0{tensor.shape}\0{own.hexdigest()}\n"
-            lines.append((tensor.name, line))
+            lines.append(_line(tensor, own.hexdigest()))
         while chunk := file.read(CHUNK):
             whole.update(chunk)
     return whole.hexdigest(), lines
+
+
+def _line(tensor: TensorExtent, sha256: str) -> tuple[str, str]:
+    return tensor.name, f"{tensor.name}\0{tensor.encoding}\0{tensor.shape}\0{sha256}\n"
 
 
 def _chunks(file: BinaryIO, count: int) -> Iterator[bytes]:

@@ -84,6 +84,23 @@ class Checkpoint:
         extra = sorted(self.root.glob("chat_template*"))
         return tuple(path for path in (*side, *extra) if path.is_file())
 
+    @cached_property
+    def stop_ids(self) -> tuple[int, ...]:
+        """Every token that ends a turn: the tokenizer's, then all that generation_config.json has.
+
+        config.json is asked where generation_config.json says nothing.
+        """
+        stated: object = None
+        for name in ("generation_config.json", "config.json"):
+            path = self.root / name
+            stated = (
+                read_json(path).get("eos_token_id") if stated is None and path.exists() else stated
+            )
+        listed = stated if isinstance(stated, list) else [stated]
+        ids = (self.tokenizer.eos_id, *listed)
+        known = (i for i in ids if type(i) is int and 0 <= i < self.decoder.vocabulary)
+        return tuple(dict.fromkeys(known))
+
     @property
     def files(self) -> tuple[Path, ...]:
         """Every source file a package depends on, in a fixed order."""

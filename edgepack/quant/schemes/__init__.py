@@ -3,6 +3,7 @@
 scheme     the Protocol, and what an assignment is
 gguf       llama.cpp's mixes
 mlx        groups with scale and bias, and mlx_lm's recipes
+onnx       blocks of integers, for onnxruntime
 """
 
 from edgepack.quant.schemes.scheme import Assignment, Scheme, Schemes

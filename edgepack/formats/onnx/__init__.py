@@ -1,0 +1,62 @@
+"""ONNX: a folder that onnxruntime-genai generates from, and onnxruntime runs by itself.
+
+layout     where every tensor lies in the data file
+rotary     tables of angles, the data file's head
+graph      the operators, from the Decoder
+genai      genai_config.json
+plan       what the files will hold, and the encoder of their tensors
+tensors    the initializers of a model, checked
+reader     reading an artifact back
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgepack.errors import DamagedInput
+from edgepack.formats.artifact import Artifact
+from edgepack.formats.onnx.genai import GENAI_FILE
+from edgepack.formats.onnx.graph import DATA_FILE, MODEL_FILE
+from edgepack.formats.onnx.plan import SIDE_FILES, OnnxPlan
+from edgepack.formats.onnx.reader import inspect, written_by
+from edgepack.memory import Program
+from edgepack.models import Checkpoint, Decoder
+from edgepack.quant.schemes import Scheme, Schemes, onnx
+
+__all__ = ["Onnx"]
+
+
+class Onnx:
+    """A folder: model.onnx is its entry."""
+
+    name = "onnx"
+    suffix = ""
+    program: Program = "onnxruntime-genai"
+    schemes: Schemes = onnx
+
+    def cache_type(self, decoder: Decoder, scheme: Scheme) -> str:
+        """K and V are what activations are."""
+        return "f16" if scheme.name == "F16" else "f32"
+
+    def plan(self, checkpoint: Checkpoint, scheme: Scheme) -> OnnxPlan:
+        return OnnxPlan(checkpoint, scheme)
+
+    def inspect(self, path: Path) -> Artifact:
+        return inspect(path)
+
+    def find(self, folder: Path) -> tuple[Path, ...]:
+        return tuple(sorted(folder.glob("*.onnx")))
+
+    def ours(self, folder: Path) -> frozenset[str]:
+        """All of the artifact's names, where the model in `folder` says that edgepack wrote it."""
+        if not _is_ours(folder / MODEL_FILE):
+            return frozenset()
+        return frozenset((MODEL_FILE, DATA_FILE, GENAI_FILE, *SIDE_FILES))
+
+
+def _is_ours(path: Path) -> bool:
+    """A file that a run was killed over before it wrote a byte is nobody else's."""
+    try:
+        return path.stat().st_size == 0 or written_by(path) == "edgepack"
+    except (DamagedInput, OSError):
+        return False

@@ -1,0 +1,82 @@
+"""genai_config.json: how onnxruntime-genai runs the model, and when it stops."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from edgepack.errors import Unsupported
+from edgepack.formats.onnx.graph import MODEL_FILE
+from edgepack.models import Checkpoint, Decoder
+
+GENAI_FILE: Final = "genai_config.json"
+MODEL_TYPE: Final = "decoder"  # any decoder-only model, described by what follows
+SAMPLING: Final = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+
+
+def genai_config(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The content of genai_config.json. Raises Unsupported where no stop token is known."""
+    decoder = checkpoint.decoder
+    return {
+        "model": {
+            **_token_ids(checkpoint),
+            "context_length": decoder.context_length,
+            "decoder": _decoder(decoder),
+            "type": MODEL_TYPE,
+            "vocab_size": decoder.vocabulary,
+        },
+        "search": {
+            "do_sample": bool(checkpoint.sampling),
+            "max_length": decoder.context_length,
+            "past_present_share_buffer": True,
+            **_sampling(checkpoint),
+        },
+    }
+
+
+def _token_ids(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The tokens that begin, end and fill up; GenAI pads with the stop token unless told."""
+    tokenizer, stops = checkpoint.tokenizer, checkpoint.stop_ids
+    if not stops:
+        raise Unsupported(
+            f"{checkpoint.root}: no token ends a turn",
+            "state eos_token_id in generation_config.json",
+        )
+    ids = {
+        "bos_token_id": tokenizer.bos_id,
+        "eos_token_id": list(stops) if len(stops) > 1 else stops[0],
+        "pad_token_id": stops[0] if tokenizer.pad_id is None else tokenizer.pad_id,
+    }
+    return {key: value for key, value in ids.items() if value is not None}
+
+
+def _decoder(decoder: Decoder) -> dict[str, Any]:
+    """Shapes of the KV cache and names in the graph."""
+    attention = decoder.layers[0].attention
+    return {
+        "session_options": {"log_id": "onnxruntime-genai", "provider_options": []},
+        "filename": MODEL_FILE,
+        "head_size": attention.head_dim,
+        "hidden_size": decoder.width,
+        "num_attention_heads": attention.heads,
+        "num_hidden_layers": len(decoder.layers),
+        "num_key_value_heads": attention.kv_heads,
+        "inputs": {
+            "input_ids": "input_ids",
+            "attention_mask": "attention_mask",
+            "past_key_names": "past_key_values.%d.key",
+            "past_value_names": "past_key_values.%d.value",
+        },
+        "outputs": {
+            "logits": "logits",
+            "present_key_names": "present.%d.key",
+            "present_value_names": "present.%d.value",
+        },
+    }
+
+
+def _sampling(checkpoint: Checkpoint) -> dict[str, float | int]:
+    """What generation_config.json says, under GenAI's names, which are the same."""
+    found = checkpoint.sampling
+    return {
+        key: int(found[key]) if key == "top_k" else found[key] for key in SAMPLING if key in found
+    }

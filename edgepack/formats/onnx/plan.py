@@ -1,0 +1,89 @@
+"""Checkpoint and scheme -> the files of an ONNX artifact, and the encoder of its slabs."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
+
+from edgepack import __version__
+from edgepack.errors import missing_extra
+from edgepack.formats.onnx import rotary
+from edgepack.formats.onnx.genai import GENAI_FILE, genai_config
+from edgepack.formats.onnx.graph import DATA_FILE, MODEL_FILE, Graph, model
+from edgepack.formats.onnx.layout import layout
+from edgepack.formats.protocol import Piece, PlannedFile
+from edgepack.models import Checkpoint, Weight
+from edgepack.quant.encodings import BlockEncoding, Encoding
+from edgepack.quant.nbits import BlockInts
+from edgepack.quant.schemes import Scheme
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+ACCURACY_LEVEL: Final = 4
+SIDE_FILES: Final = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+)
+_DATA: Final = 1  # index of the data file in `files`
+
+
+class OnnxPlan:
+    """The graph, the data file with every tensor, and what onnxruntime-genai reads."""
+
+    def __init__(self, checkpoint: Checkpoint, scheme: Scheme) -> None:
+        """Raises Missing without onnx, Unsupported for what genai_config.json cannot say."""
+        if find_spec("onnx") is None:
+            raise missing_extra("onnx", "onnx")
+        decoder = checkpoint.decoder
+        tensors = scheme.assign(decoder)
+        self._encodings = {tensor.weight: tensor.encoding for tensor in tensors}
+        vectors = next(t.encoding for t in tensors if len(t.weight.shape) == 1)
+        caches = rotary.caches(decoder, "F16" if vectors.name == "F16" else "F32")
+        self._layout = layout((table for pair in caches.values() for table in pair), tensors)
+        graph = Graph(decoder, self._encodings, self._layout, caches, ACCURACY_LEVEL)
+        head = rotary.head(caches, self._layout.fixed)
+        self.files = (
+            _whole(MODEL_FILE, model(graph, decoder, __version__).SerializeToString()),
+            PlannedFile(DATA_FILE, head, self._layout.size),
+            _whole(GENAI_FILE, _json(genai_config(checkpoint))),
+            *_side_files(checkpoint),
+        )
+
+    def encoding(self, weight: Weight) -> Encoding | None:
+        return self._encodings.get(weight)
+
+    def multiple(self, weight: Weight) -> int:
+        return 1
+
+    def encode(self, weight: Weight, start: int, rows: NDArray[np.float32]) -> tuple[Piece, ...]:
+        encoding = self._encodings[weight]
+        if isinstance(encoding, BlockInts):
+            encoded = encoding.encode(rows)
+            parts = [encoded.levels, encoded.scales, encoded.zeros]
+        else:
+            assert isinstance(encoding, BlockEncoding)
+            parts = [encoding.encode(rows)]
+        planes = self._layout.weights[weight]
+        return tuple(
+            Piece(_DATA, plane.offset + start * plane.row_bytes, part)
+            for plane, part in zip(planes, (p for p in parts if p is not None), strict=True)
+        )
+
+
+def _side_files(checkpoint: Checkpoint) -> list[PlannedFile]:
+    """What the tokenizer needs, as the checkpoint has it."""
+    paths = (checkpoint.root / name for name in SIDE_FILES)
+    return [_whole(path.name, path.read_bytes()) for path in paths if path.is_file()]
+
+
+def _whole(name: str, content: bytes) -> PlannedFile:
+    return PlannedFile(name, content, len(content))
+
+
+def _json(values: object) -> bytes:
+    return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,140 @@
+"""Reading an ONNX artifact back, whoever wrote it: weights counted, tensors digested."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from edgepack.errors import EdgepackError
+from edgepack.formats.artifact import Artifact, EncodingCount, FileRecord
+from edgepack.formats.digests import TensorExtent, digests_of
+from edgepack.formats.onnx.genai import GENAI_FILE
+from edgepack.formats.onnx.plan import SIDE_FILES
+from edgepack.formats.onnx.tensors import Stored, damaged, read_model, stored
+from edgepack.models.config import read_json
+from edgepack.quant.schemes.onnx import SCHEMES
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+UNKNOWN: Final = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """What the model means by one or several initializers: `size` is that of all of them."""
+
+    encoding: str
+    rank: int
+    size: int
+
+
+def inspect(path: Path) -> Artifact:
+    """Describe the model at `path` and the files beside it. Raises DamagedInput."""
+    model = read_model(path)
+    initializers = list(stored(path, model))
+    tensors = list(_tensors(path, model, initializers))
+    extents: dict[Path, list[TensorExtent]] = {path: []}
+    for found in initializers:
+        if found.file is not None:
+            extents.setdefault(found.file, []).append(_extent(found))
+    held = [(_extent(found), found.content) for found in initializers if found.file is None]
+    extents |= {
+        file: [] for name in (GENAI_FILE, *SIDE_FILES) if (file := path.parent / name).is_file()
+    }
+    try:
+        wholes, tensor_digest = digests_of(extents, held)
+        records = tuple(
+            FileRecord(file.name, file.stat().st_size, sha256)
+            for file, sha256 in zip(extents, wholes, strict=True)
+        )
+    except (ValueError, OSError) as error:  # it changed since, or tensors overlap
+        raise damaged(path, str(error)) from error
+    return Artifact(
+        format="onnx",
+        scheme=_scheme(tensors),
+        architecture=_architecture(path),
+        files=records,
+        tensor_digest=tensor_digest,
+        histogram=_histogram(tensors),
+    )
+
+
+def written_by(path: Path) -> str:
+    """The program that wrote the model, empty where it does not say. Raises DamagedInput."""
+    return str(read_model(path).producer_name)
+
+
+def _tensors(path: Path, model: ModelProto, initializers: list[Stored]) -> Iterator[Tensor]:
+    """Quantized weights with their planes together, then every other initializer by itself.
+
+    A weight is quantized where a node takes it so; tables of angles are no matrices.
+    """
+    left = {found.name: found for found in initializers}
+    views = {n.output[0]: n.input[0] for n in model.graph.node if n.op_type == "Reshape"}
+    tables: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type == "GroupQueryAttention":
+            tables.update(node.input[7:9])
+        encoding = _encoding(path, node)
+        if encoding is None:
+            continue
+        first = 0 if node.op_type == "GatherBlockQuantized" else 1
+        names = [views.get(name, name) for name in (node.input[first], *node.input[2:4])]
+        planes = [left.pop(name) for name in names if name in left]
+        if planes:  # else another node has had them already
+            yield Tensor(encoding, 2, sum(plane.size for plane in planes))
+    for found in left.values():
+        rank = 1 if found.name in tables else len(found.shape)
+        yield Tensor(found.element, rank, found.size)
+
+
+def _encoding(path: Path, node: NodeProto) -> str | None:
+    """The encoding of the weight that `node` takes, None where it takes floats or nothing.
+
+    Inputs of both operators end with scales and zero points, at 2 and 3.
+    """
+    if node.op_type not in ("MatMulNBits", "GatherBlockQuantized"):
+        return None
+    values: dict[str, Any] = {attribute.name: attribute.i for attribute in node.attribute}
+    if len(node.input) < 3 or not values.get("block_size"):
+        raise damaged(path, f"{node.op_type} {node.name!r} lacks inputs, or its block size")
+    asymmetric = len(node.input) > 3 and node.input[3]
+    return f"int{values.get('bits', 4)}-g{values['block_size']}{'-asym' if asymmetric else ''}"
+
+
+def _extent(found: Stored) -> TensorExtent:
+    shape = "x".join(map(str, found.shape))
+    return TensorExtent(found.name, found.element, shape, found.offset, found.size)
+
+
+def _scheme(tensors: list[Tensor]) -> str:
+    """The scheme that gives every matrix what it has; "unknown" where none does."""
+    names = {tensor.encoding for tensor in tensors if tensor.rank > 1}
+    name = names.pop() if len(names) == 1 else UNKNOWN
+    return name if name in SCHEMES else UNKNOWN
+
+
+def _architecture(path: Path) -> str:
+    """What onnxruntime-genai takes the model for; "unknown" for a model that is not for it."""
+    file = path.with_name(GENAI_FILE)
+    if not file.is_file():
+        return UNKNOWN
+    try:
+        section = read_json(file).get("model")
+    except EdgepackError as error:
+        raise damaged(path, error.message) from error
+    name = section.get("type") if isinstance(section, dict) else None
+    return name if isinstance(name, str) and name else UNKNOWN
+
+
+def _histogram(tensors: list[Tensor]) -> tuple[EncodingCount, ...]:
+    counts: Counter[str] = Counter()
+    sizes: Counter[str] = Counter()
+    for tensor in tensors:
+        counts[tensor.encoding] += 1
+        sizes[tensor.encoding] += tensor.size
+    return tuple(EncodingCount(name, counts[name], size) for name, size in sizes.most_common())
