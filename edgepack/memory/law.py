@@ -7,12 +7,13 @@ against llama.cpp's own planner (fixtures/golden/memory.json).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from edgepack.errors import UsageError
-from edgepack.memory.deployment import CACHE_TYPES, Deployment, padded
+from edgepack.memory.deployment import CACHE_TYPES, Deployment, Program, padded
 from edgepack.models.decoder import Decoder
 from edgepack.units import MIB
 
@@ -29,12 +30,21 @@ llama.cpp's greedy allocator needs five or six, depending on which hole a tensor
 errs on the safe side, by at most 4 * micro_batch * width bytes.
 """
 
-PROCESS_BYTES = 28 * MIB
-"""Resident memory of a llama.cpp process beyond its buffers: code, stacks, work space.
+PROCESS_BYTES: Mapping[Program, int] = MappingProxyType(
+    {
+        "llama-cli": 28 * MIB,
+        "llama-server": 28 * MIB,
+        "mlx-lm": 80 * MIB,
+        "onnxruntime-genai": 66 * MIB,
+    }
+)
+"""Resident memory of a process beyond its buffers: code, stacks, work space.
 
-Measured as peak resident memory less weights, KV cache, compute and output buffers: 27.7 MiB for
-xllamacpp 2026.10.11549 on Linux x86-64, prefill of 512 tokens with all logits. With the tokenizer
-below, footprints of 44 to 840 MiB then come out 1% to 4% above what was measured.
+Measured as peak resident memory less weights, KV cache, compute and output buffers, on Linux
+x86-64: 27.7 MiB for xllamacpp 2026.10.11549, prefill of 512 tokens with all logits. With the
+tokenizer below, footprints of 44 to 840 MiB then come out 1% to 4% above what was measured. The
+others include the Python that drives them: mlx-lm 0.32.2 with mlx 0.32.4, onnxruntime-genai 0.18.0,
+each answering one question of fixtures/reasoner at 4 bits.
 """
 
 VOCABULARY_ENTRY_BYTES = 600
@@ -136,9 +146,9 @@ def output_bytes(decoder: Decoder, deployment: Deployment) -> int:
     return FLOAT * decoder.vocabulary * deployment.slots
 
 
-def overhead_bytes(decoder: Decoder) -> int:
+def overhead_bytes(decoder: Decoder, program: Program = "llama-cli") -> int:
     """Bytes of the process itself and its tokenizer; see the constants for the measurements."""
-    return PROCESS_BYTES + VOCABULARY_ENTRY_BYTES * decoder.vocabulary
+    return PROCESS_BYTES[program] + VOCABULARY_ENTRY_BYTES * decoder.vocabulary
 
 
 def weight_bytes(decoder: Decoder, scheme: Scheme) -> int:
@@ -166,7 +176,7 @@ def footprint_of(decoder: Decoder, weights: int, deployment: Deployment) -> Foot
         state=0,
         compute=compute_bytes(decoder, deployment),
         output=output_bytes(decoder, deployment),
-        overhead=overhead_bytes(decoder),
+        overhead=overhead_bytes(decoder, deployment.program),
     )
 
 

@@ -76,7 +76,8 @@ class BlockInts(Encoding):
         zeros = np.empty((count, blocks), np.uint8)
         reach, step = _SEARCHED[self.bits] if self.search else (0, 0.0)
         encode(
-            np.ascontiguousarray(rows, np.float32), levels, scales, zeros,
+            np.ascontiguousarray(rows, np.float32),
+            levels.reshape(count * blocks, -1), scales.reshape(-1), zeros.reshape(-1),
             self.bits, self.symmetric, self.scale == "F16", reach, np.float32(step),
         )  # fmt: skip
         stored = scales if self.scale == "F32" else scales.astype(np.float16)
@@ -91,7 +92,9 @@ class BlockInts(Encoding):
         if planes.zeros is not None:
             zeros = _unpacked(planes.zeros, self.bits, blocks)
         rows = np.empty((count, columns), np.float32)
-        decode(planes.levels, planes.scales.astype(np.float32), zeros, rows, self.bits)
+        levels = np.ascontiguousarray(planes.levels).reshape(count * blocks, -1)
+        scales = planes.scales.astype(np.float32)
+        decode(levels, scales.reshape(-1), zeros.reshape(-1), rows, self.bits)
         return rows
 
 

@@ -78,10 +78,15 @@ def open(path: Path, *, threads: int | None = None) -> Runtime:  # noqa: A001
         from edgepack.fidelity.runtimes.llamacpp import LlamaCpp
 
         return LlamaCpp(path, threads=threads)
+    if path.suffix == ".onnx":
+        from edgepack.fidelity.runtimes.onnx import OnnxRuntime
+
+        return OnnxRuntime(path, threads=threads)
     if path.name == MLX_ENTRY or (path / MLX_ENTRY).is_file():
         from edgepack.fidelity.runtimes.mlx import MlxLm
 
         return MlxLm(path)
     raise Unsupported(
-        f"{path} is not an artifact that can be run here", "known: a .gguf file, an MLX folder"
+        f"{path} is not an artifact that can be run here",
+        "known: a .gguf or .onnx file, an MLX folder",
     )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edgepack.errors import DamagedInput, Unsupported, UsageError
 from edgepack.fidelity.runtimes import SpecialIds, llama_library
 from edgepack.fidelity.runtimes.llama_library import Batch
+from edgepack.fidelity.runtimes.threads import usable_cores
 
 CacheType = Literal["f32", "f16", "q8_0"]
 _GGML_TYPES: Final[dict[CacheType, int]] = {"f32": 0, "f16": 1, "q8_0": 8}
@@ -47,7 +48,7 @@ class LlamaCpp:
         _check_header(path)
         self._library = llama_library.load()
         self._path = path
-        self._threads = threads or _usable_cores()
+        self._threads = threads or usable_cores()
         self._cache, self._flash_attention = _GGML_TYPES[cache], int(flash_attention)
         self._context: int | None = None
         self._capacity = 0
@@ -229,14 +230,3 @@ def _check_header(path: Path) -> None:
     # A tensor's entry and a key's entry take more than 12 bytes each.
     if not 0 < tensors * 12 + keys * 12 < size:
         raise DamagedInput(f"{path} declares {tensors} tensors and {keys} keys in {size} bytes")
-
-
-def _usable_cores() -> int:
-    """The cores this process may use less one, for everything else that runs.
-
-    ggml's threads spin until the last one is done: on two cores with one other busy process, two
-    threads were measured ten to fifty times slower than one.
-    """
-    affinity = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, cores - 1)

@@ -1,15 +1,19 @@
-"""genai_config.json: how onnxruntime-genai runs the model, and when it stops."""
+"""genai_config.json, how onnxruntime-genai runs the model, and what its tokenizer wants to know."""
 
 from __future__ import annotations
 
+import json
 from typing import Any, Final
 
 from edgepack.errors import Unsupported
 from edgepack.formats.onnx.graph import MODEL_FILE
 from edgepack.models import Checkpoint, Decoder
+from edgepack.models.config import read_json
 
 GENAI_FILE: Final = "genai_config.json"
 MODEL_TYPE: Final = "decoder"  # any decoder-only model, described by what follows
+TOKENIZER_CONFIG: Final = "tokenizer_config.json"
+TOKENIZER_CLASS: Final = "PreTrainedTokenizerFast"  # whatever tokenizer.json says
 SAMPLING: Final = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 
 
@@ -31,6 +35,30 @@ def genai_config(checkpoint: Checkpoint) -> dict[str, Any]:
             **_sampling(checkpoint),
         },
     }
+
+
+def tokenizer_config(checkpoint: Checkpoint) -> bytes:
+    """The checkpoint's own tokenizer_config.json, and in it what GenAI cannot do without.
+
+    That is a tokenizer_class, without which it has no chat template, and a template that is one
+    string, here or in chat_template.jinja.
+    """
+    path = checkpoint.root / TOKENIZER_CONFIG
+    values = read_json(path) if path.is_file() else {}
+    added: dict[str, str] = {}
+    if not values.get("tokenizer_class"):
+        added["tokenizer_class"] = TOKENIZER_CLASS
+    template = checkpoint.tokenizer.chat_template
+    beside = (checkpoint.root / "chat_template.jinja").is_file()
+    if template is not None and values.get("chat_template") != template and not beside:
+        added["chat_template"] = template
+    if path.is_file() and not added:
+        return path.read_bytes()
+    return json_bytes(values | added)
+
+
+def json_bytes(values: object) -> bytes:
+    return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()
 
 
 def _token_ids(checkpoint: Checkpoint) -> dict[str, Any]:

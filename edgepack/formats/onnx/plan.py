@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from edgepack import __version__
 from edgepack.errors import missing_extra
 from edgepack.formats.onnx import rotary
-from edgepack.formats.onnx.genai import GENAI_FILE, genai_config
+from edgepack.formats.onnx.genai import (
+    GENAI_FILE,
+    TOKENIZER_CONFIG,
+    genai_config,
+    json_bytes,
+    tokenizer_config,
+)
 from edgepack.formats.onnx.graph import DATA_FILE, MODEL_FILE, Graph, model
 from edgepack.formats.onnx.layout import layout
 from edgepack.formats.protocol import Piece, PlannedFile
@@ -25,7 +30,7 @@ if TYPE_CHECKING:
 ACCURACY_LEVEL: Final = 4
 SIDE_FILES: Final = (
     "tokenizer.json",
-    "tokenizer_config.json",
+    TOKENIZER_CONFIG,
     "special_tokens_map.json",
     "chat_template.jinja",
 )
@@ -50,7 +55,7 @@ class OnnxPlan:
         self.files = (
             _whole(MODEL_FILE, model(graph, decoder, __version__).SerializeToString()),
             PlannedFile(DATA_FILE, head, self._layout.size),
-            _whole(GENAI_FILE, _json(genai_config(checkpoint))),
+            _whole(GENAI_FILE, json_bytes(genai_config(checkpoint))),
             *_side_files(checkpoint),
         )
 
@@ -76,14 +81,11 @@ class OnnxPlan:
 
 
 def _side_files(checkpoint: Checkpoint) -> list[PlannedFile]:
-    """What the tokenizer needs, as the checkpoint has it."""
-    paths = (checkpoint.root / name for name in SIDE_FILES)
-    return [_whole(path.name, path.read_bytes()) for path in paths if path.is_file()]
+    """What the tokenizer needs: as the checkpoint has it, but for TOKENIZER_CONFIG."""
+    paths = (checkpoint.root / name for name in SIDE_FILES if name != TOKENIZER_CONFIG)
+    copied = [_whole(path.name, path.read_bytes()) for path in paths if path.is_file()]
+    return [_whole(TOKENIZER_CONFIG, tokenizer_config(checkpoint)), *copied]
 
 
 def _whole(name: str, content: bytes) -> PlannedFile:
     return PlannedFile(name, content, len(content))
-
-
-def _json(values: object) -> bytes:
-    return (json.dumps(values, indent=2, ensure_ascii=False) + "\n").encode()

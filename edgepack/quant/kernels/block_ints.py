@@ -9,7 +9,19 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from edgepack.quant.kernels.compiler import array, inner, kernel
+from edgepack.quant.kernels.compiler import (
+    BYTE_ROW,
+    BYTES,
+    FLOAT_ROW,
+    FLOATS,
+    INTEGER,
+    READ_BYTE_ROW,
+    READ_BYTES,
+    READ_FLOAT_ROW,
+    READ_FLOATS,
+    inner,
+    kernel,
+)
 from edgepack.quant.kernels.scalars import ZERO, reciprocal
 from edgepack.quant.kernels.tiles import LANES, measure, nearest_level, search, start
 
@@ -44,19 +56,12 @@ def put_levels(
 
 
 @kernel(
-    array(types.float32, 2, readonly=True),
-    array(types.uint8, 3),
-    array(types.float32, 2),
-    array(types.uint8, 2),
-    types.int64,
-    types.boolean,
-    types.boolean,
-    types.int64,
-    types.float32,
-)
+    READ_FLOATS, BYTES, FLOAT_ROW, BYTE_ROW,
+    INTEGER, types.boolean, types.boolean, INTEGER, types.float32,
+)  # fmt: skip
 def encode(
     rows: NDArray[np.float32],
-    packed: NDArray[np.uint8],
+    levels: NDArray[np.uint8],
     scales: NDArray[np.float32],
     zeros: NDArray[np.uint8],
     bits: int,
@@ -65,15 +70,15 @@ def encode(
     reach: int,
     step: np.float32,
 ) -> None:
-    """Encode float32[n, columns] into packed[n, blocks, block * bits / 8], scales and zeros.
+    """Encode float32[n, columns] into blocks: levels[blocks, block * bits / 8], scales, zeros.
 
-    scales and zeros are [n, blocks]; the last block of a row is filled up with zeros. `symmetric`
-    keeps every zero point at half of the levels; `halved` rounds scales to float16. With `reach` 0
-    levels are rounded to nearest; else 2 * reach + 1 scales, `step` levels apart around the plain
-    one, are tried for each block (see tiles.search).
+    Each row begins a block, and fills up its last one with zeros. `symmetric` keeps every zero
+    point at half of the levels; `halved` rounds scales to float16. With `reach` 0 levels are
+    rounded to nearest; else 2 * reach + 1 scales, `step` levels apart around the plain one, are
+    tried for each block (see tiles.search).
     """
-    blocks = packed.shape[1]
-    block = packed.shape[2] * 8 // bits
+    blocks, total = scales.size // rows.shape[0], scales.size
+    block = levels.shape[1] * 8 // bits
     top, half = np.float32((1 << bits) - 1), np.float32(1 << (bits - 1))
     steps = -half if symmetric else top
     tile, line = np.zeros((block, LANES), np.float32), np.zeros(block, np.float32)
@@ -89,11 +94,11 @@ def encode(
         np.empty(LANES, np.float32),
         np.empty(LANES, np.float32),
     )
-    for first in range(0, rows.shape[0] * blocks, LANES):
-        count = min(LANES, rows.shape[0] * blocks - first)
+    for first in range(0, total, LANES):
+        count = min(LANES, total - first)
         for lane in range(count):
-            row, at = (first + lane) // blocks, (first + lane) % blocks
-            load(rows[row], at * block, line)
+            at = first + lane
+            load(rows[at // blocks], at % blocks * block, line)
             for i in range(block):
                 tile[i, lane] = line[i]
         measure(tile, symmetric, low, span)
@@ -102,32 +107,26 @@ def encode(
             trials = (steps, step, reach)
             search(tile, low, span, trials, symmetric, top, halved, scale, zero, scratch)
         for lane in range(count):
-            row, at = (first + lane) // blocks, (first + lane) % blocks
-            scales[row, at] = scale[lane]
-            zeros[row, at] = np.uint8(np.int32(zero[lane]))
-            load(rows[row], at * block, line)
-            put_levels(line, reciprocal(scale[lane]), zero[lane], top, packed[row, at])
+            at = first + lane
+            scales[at], zeros[at] = scale[lane], np.uint8(np.int32(zero[lane]))
+            load(rows[at // blocks], at % blocks * block, line)
+            put_levels(line, reciprocal(scale[lane]), zero[lane], top, levels[at])
 
 
-@kernel(
-    array(types.uint8, 3, readonly=True),
-    array(types.float32, 2, readonly=True),
-    array(types.uint8, 2, readonly=True),
-    array(types.float32, 2),
-    types.int64,
-)
+@kernel(READ_BYTES, READ_FLOAT_ROW, READ_BYTE_ROW, FLOATS, INTEGER)
 def decode(
-    packed: NDArray[np.uint8],
+    levels: NDArray[np.uint8],
     scales: NDArray[np.float32],
     zeros: NDArray[np.uint8],
     rows: NDArray[np.float32],
     bits: int,
 ) -> None:
-    """The arrays of `encode` back into float32[n, columns]."""
-    block = packed.shape[2] * 8 // bits
+    """The blocks of `encode` back into float32[n, columns]."""
+    blocks = scales.size // rows.shape[0]
+    block = levels.shape[1] * 8 // bits
     for row in range(rows.shape[0]):
         for i in range(rows.shape[1]):
-            at, inside = i // block, i % block
-            byte = packed[row, at, inside * bits // 8]
+            at, inside = row * blocks + i // block, i % block
+            byte = levels[at, inside * bits // 8]
             level = np.int32(byte if bits == 8 else (byte >> (4 * (inside & 1))) & 15)
-            rows[row, i] = np.float32(level - np.int32(zeros[row, at])) * scales[row, at]
+            rows[row, i] = np.float32(level - np.int32(zeros[at])) * scales[at]
