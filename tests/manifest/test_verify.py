@@ -140,8 +140,8 @@ def test_source_records_other_than_those_measured(package, old, new):
         ('gguf", size = 160', 'gguf", size = 161', "memory.weights are"),
         ('artifact = "tiny-F32', 'artifact = "tiny-F16', "has 0 fit sections, one is"),
         ('artifact = "tiny-F32', 'artifact = "tiny-F16', "bound to no artifact"),
-        ('"tiny"\nlicence = "mit"\narchitecture = "llama"', '"tiny"\narchitecture = "qwen2"',
-         "has architecture 'llama', model says 'qwen2'"),
+        ('scheme = "F32"\narchitecture = "llama"', 'scheme = "F32"\narchitecture = "qwen2"',
+         "has architecture 'llama', recorded 'qwen2'"),
     ],
 )  # fmt: skip
 def test_a_manifest_that_contradicts_the_artifact_or_itself(package, old, new, message):
