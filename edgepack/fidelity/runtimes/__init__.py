@@ -22,11 +22,14 @@ MLX_ENTRY = "config.json"
 
 @dataclass(frozen=True, slots=True)
 class SpecialIds:
-    """What a runtime starts a text with and stops at; `add_bos` if it does so unasked."""
+    """What a runtime starts a text with and stops at.
+
+    `add_bos` if it does so unasked; None where that is its caller's affair.
+    """
 
     bos: int | None
     eos: int | None
-    add_bos: bool
+    add_bos: bool | None
 
 
 class Runtime(Protocol):
@@ -87,5 +90,6 @@ def open(path: Path, *, threads: int | None = None) -> Runtime:  # noqa: A001
 
         return MlxLm(path)
     raise Unsupported(
-        f"{path} is not an artifact that can be run here", "known: a .gguf or .onnx file, an MLX folder"
+        f"{path} is not an artifact that can be run here",
+        "known: a .gguf or .onnx file, an MLX folder",
     )
