@@ -66,7 +66,7 @@ def special_token_differences(runtime: Runtime, tokenizer: SpecialTokens) -> tup
         for name, stated, has in ids
         if stated is not None and stated != has
     ]
-    if found.add_bos != tokenizer.add_bos:
+    if found.add_bos not in (None, tokenizer.add_bos):
         who = runtime.name if found.add_bos else "the checkpoint"
         reasons.append(f"special tokens: {who} alone puts BOS in front of a text")
     return tuple(reasons)

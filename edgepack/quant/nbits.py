@@ -111,11 +111,12 @@ def block_ints(
     `search` looks for the scale of least error instead of the one that just spans the block.
     """
     span = (1 << bits - 1) - 1 if symmetric else ((1 << bits) - 1) / 2
+    widest = _LARGEST["F32"] if symmetric else _LARGEST["F32"] / 2  # from -x to x is 2 x
     return BlockInts(
         name=f"int{bits}-g{group}{'' if symmetric else '-asym'}",
         block=group,
         block_bytes=group * bits // 8 + _SCALE_BYTES[scale] + (0 if symmetric else 1),
-        largest=min(_LARGEST["F32"], _STRETCH * span * _LARGEST[scale]),
+        largest=min(widest, _STRETCH * span * _LARGEST[scale]),
         bits=bits,
         symmetric=symmetric,
         scale=scale,

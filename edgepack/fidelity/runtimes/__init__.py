@@ -22,11 +22,14 @@ MLX_ENTRY = "config.json"
 
 @dataclass(frozen=True, slots=True)
 class SpecialIds:
-    """What a runtime starts a text with and stops at; `add_bos` if it does so unasked."""
+    """What a runtime starts a text with and stops at.
+
+    `add_bos` if it does so unasked; None where that is its caller's affair.
+    """
 
     bos: int | None
     eos: int | None
-    add_bos: bool
+    add_bos: bool | None
 
 
 class Runtime(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
@@ -50,7 +51,8 @@ class OnnxRuntime:
                 f"{path}: not a decoder with logits and a KV cache: {error}",
                 "its inputs and outputs must be those of onnxruntime-genai's models",
             ) from error
-        self._tokenizer = _tokenizer(path.parent)
+        self._text = _text(path.parent)
+        self.special_ids: SpecialIds | None = self._text.special_ids
 
     def logits(self, ids: Sequence[int]) -> NDArray[np.float32]:
         """Raw logits [len(ids), vocabulary] of one fresh sequence; row i predicts ids[i + 1].
@@ -80,7 +82,7 @@ class OnnxRuntime:
     def tokenize(self, text: str) -> list[int]:
         """Ids of `text` by the artifact's own tokenizer: control tokens parsed, none added."""
         self._open()
-        return self._tokenizer(text)
+        return self._text.encode(text)
 
     def close(self) -> None:
         self._session = None
@@ -159,27 +161,40 @@ def _session(path: Path, threads: int) -> InferenceSession:
         ) from error
 
 
-def _tokenizer(folder: Path) -> Callable[[str], list[int]]:
-    """Text -> ids, as onnxruntime-genai does it; without that package, as tokenizer.json says.
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """How text becomes ids, and the ids that begin and end it, where that is known."""
+
+    encode: Callable[[str], list[int]]
+    special_ids: SpecialIds | None
+
+
+def _text(folder: Path) -> _Text:
+    """As onnxruntime-genai does it; without that package, or its config, as tokenizer.json says.
 
     Raises DamagedInput.
     """
     try:
         import onnxruntime_genai
     except ImportError:
-        return _plain_tokenizer(folder)
+        return _plain_text(folder)
     if not (folder / "genai_config.json").is_file():
-        return _plain_tokenizer(folder)
+        return _plain_text(folder)
     try:
         tokenizer = onnxruntime_genai.Tokenizer(str(folder))
     except Exception as error:  # a bare RuntimeError, or what pybind11 makes of others
         raise DamagedInput(
             f"{folder}: onnxruntime-genai cannot load its tokenizer: {error}", "write it again"
         ) from error
-    return lambda text: [int(token) for token in tokenizer.encode(text)]
+    # it stops at any of its stop tokens; the first is the one the checkpoint calls EOS
+    eos = next((int(token) for token in tokenizer.eos_token_ids), None)
+    return _Text(
+        lambda text: [int(token) for token in tokenizer.encode(text)],
+        SpecialIds(int(tokenizer.bos_token_id), eos, add_bos=None),
+    )
 
 
-def _plain_tokenizer(folder: Path) -> Callable[[str], list[int]]:
+def _plain_text(folder: Path) -> _Text:
     from tokenizers import Tokenizer
 
     path = folder / "tokenizer.json"
@@ -187,4 +202,4 @@ def _plain_tokenizer(folder: Path) -> Callable[[str], list[int]]:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception
         raise DamagedInput(f"{path}: {error}", "write the artifact again") from error
-    return lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids)
+    return _Text(lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids), None)

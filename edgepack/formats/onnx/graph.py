@@ -25,6 +25,8 @@ MODEL_FILE: Final = "model.onnx"
 DATA_FILE: Final = "model.onnx.data"
 OPSET, IR_VERSION = 23, 11
 CONTRIB: Final = "com.microsoft"
+FUSED_ROTATION: Final = 16  # GroupQueryAttention rotates heads of a multiple of this many elements
+LAST: Final = 2**63 - 1  # the end of any axis
 
 
 class Graph:
@@ -45,6 +47,7 @@ class Graph:
         self._layout = layout
         self._accuracy = accuracy_level
         self._constants: dict[str, TensorProto] = {}
+        self._made: set[str] = set()
         self.nodes: list[NodeProto] = []
 
     @property
@@ -125,15 +128,37 @@ class Graph:
         if attention.qk_norm:
             q = self._head_norm(f"{base}.attn_q_norm", q, attention)
             k = self._head_norm(f"{base}.attn_k_norm", k, attention)
+        fused = attention.head_dim % FUSED_ROTATION == 0
+        if not fused:
+            q = self._rotate(f"{base}.attn_q.rotated", q, cos.name, sin.name)
+            k = self._rotate(f"{base}.attn_k.rotated", k, cos.name, sin.name)
         past = (f"past_key_values.{index}.key", f"past_key_values.{index}.value")
+        tables = (cos.name, sin.name) if fused else ()
         mixed = self._node(
-            "GroupQueryAttention", f"{base}.attention",
-            q, k, v, *past, *lengths, cos.name, sin.name,
+            "GroupQueryAttention", f"{base}.attention", q, k, v, *past, *lengths, *tables,
             outputs=(f"{base}.attention", f"present.{index}.key", f"present.{index}.value"),
             domain=CONTRIB, num_heads=attention.heads, kv_num_heads=attention.kv_heads,
-            do_rotary=1,
+            do_rotary=int(fused),
         )  # fmt: skip
         return self._matmul(f"{base}.attn_output", mixed)
+
+    def _rotate(self, name: str, projected: str, cos: str, sin: str) -> str:
+        """Heads rotated by their positions, where attention does not do it by itself."""
+        inputs = (projected, self._positions(), cos, sin)
+        return self._node("RotaryEmbedding", name, *inputs, domain=CONTRIB)
+
+    def _positions(self) -> str:
+        """Position of every token given, [batch, sequence]: how many the mask has before it."""
+        name = "position_ids"
+        if name not in self._made:
+            counts = self._node(
+                "CumSum", "attention_mask.counts", "attention_mask", self._scalar(1)
+            )
+            all_ = self._node("Sub", "attention_mask.positions", counts, self._ints(1))
+            given = self._node("Shape", "input_ids.length", "input_ids", start=1, end=2)
+            start = self._node("Neg", "input_ids.start", given)
+            self._node("Slice", name, all_, start, self._ints(LAST), self._ints(1))
+        return name
 
     def _head_norm(self, name: str, projected: str, attention: Attention) -> str:
         """Every head normed by itself: [batch, sequence, heads x head_dim] and back."""
@@ -182,6 +207,7 @@ class Graph:
 
         made = helper.make_node(operator, inputs, outputs or (name,), name, **attributes)
         self.nodes.append(made)
+        self._made.add(name)
         return name
 
     def _flat(self, column: str) -> str:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
 
 UNKNOWN: Final = "unknown"
+TABLES: Final = {"GroupQueryAttention": slice(7, 9), "RotaryEmbedding": slice(2, 4)}
+"""Operator -> its inputs that are cosines and sines."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,7 @@ def _tensors(path: Path, model: ModelProto, initializers: list[Stored]) -> Itera
     views = {n.output[0]: n.input[0] for n in model.graph.node if n.op_type == "Reshape"}
     tables: set[str] = set()
     for node in model.graph.node:
-        if node.op_type == "GroupQueryAttention":
-            tables.update(node.input[7:9])
+        tables.update(node.input[TABLES.get(node.op_type, slice(0))])
         encoding = _encoding(path, node)
         if encoding is None:
             continue
