@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,14 +21,16 @@ if TYPE_CHECKING:
     from edgepack.pipeline.pack import Packed
     from edgepack.pipeline.quantize import Quantized
 
-PLAIN_WIDTH = 120  # columns where stdout is not a terminal
+# More columns than any table takes. Made to fit a narrow terminal, every column would lose its end;
+# whole, a row begins with its name and goes on in the next line.
+WIDTH = 1000
 
 
 def write(*parts: str | Table) -> None:
     """Print text and tables to stdout; colours only on a terminal (NO_COLOR is honoured)."""
     from rich.console import Console
 
-    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
+    console = Console(width=WIDTH, highlight=False)
     for part in parts:
         # print keeps a long line whole: it may be a path, or TOML
         print(part) if isinstance(part, str) else console.print(part)

@@ -1,8 +1,8 @@
 """The full-precision reference: the checkpoint itself, run in float32, one layer at a time.
 
 Every document goes through one layer before the next layer is read, so each weight is read once
-and memory holds one layer and the hidden states. Logits are made per document, exactly, from the
-final states; nothing is truncated.
+and memory holds one layer and the hidden states. Logits are made per document, from the final
+states and the head as it is stored; nothing is truncated.
 
 Arithmetic: Vaswani et al. 2017 with RMSNorm (Zhang & Sennrich 2019), rotary embedding
 (Su et al. 2021, halves rotated), grouped queries (Ainslie et al. 2023), SwiGLU (Shazeer 2020).
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepack.errors import UsageError
+from edgepack.fidelity.head import Head
 from edgepack.formats.stream import slabs
 from edgepack.models import Checkpoint, TensorRef
 from edgepack.models.decoder import Attention
@@ -53,13 +54,12 @@ class Reference:
     def logits(self, index: int) -> Array:
         """Logits of document `index` at every position, [tokens, vocabulary]."""
         start, stop = self._starts[index], self._starts[index + 1]
-        logits: Array = self._hidden[start:stop] @ self._head.T
-        return logits
+        return self._head.logits(self._hidden[start:stop])
 
     @cached_property
-    def _head(self) -> Array:
+    def _head(self) -> Head:
         role = "token_embd" if self._checkpoint.decoder.tied_embeddings else "output"
-        return self._global(f"{role}.weight")
+        return Head(self._ref(f"{role}.weight"))
 
     def _run(self, ids: NDArray[np.int64], progress: Callable[[int, int], None]) -> Array:
         """Final normalised hidden states of all documents laid end to end, [tokens, width]."""

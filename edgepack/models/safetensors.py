@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    Stored = NDArray[np.float32 | np.float16 | np.uint16]
+
 CHANGED = "the file changed while it was read, or the disk failed; fetch it again"
 
 METADATA = "__metadata__"
@@ -32,7 +34,7 @@ ITEM_BYTES = {
     "I32": 4, "U32": 4, "F32": 4,
     "I64": 8, "U64": 8, "F64": 8,
 }  # fmt: skip
-READABLE = ("F32", "F16", "BF16")
+READABLE = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 INDEX = "model.safetensors.index.json"
 # The same weights under Mistral's own names, and weights that are no model by themselves.
 OTHER_LAYOUTS = ("consolidated", "adapter")
@@ -60,11 +62,17 @@ class TensorRef:
         return self.shape[-1] if self.shape else 1
 
     def read_rows(self, start: int = 0, stop: int | None = None) -> NDArray[np.float32]:
-        """Rows [start, stop) as float32 [n, columns].
+        """Rows [start, stop) as float32 [n, columns]. Raises as `read_stored` does."""
+        return widened(self.read_stored(start, stop))
+
+    def read_stored(self, start: int = 0, stop: int | None = None) -> Stored:
+        """Rows [start, stop) as they are stored, [n, columns]; bfloat16 as its bits.
 
         Raises Unsupported for a dtype that is not a float weight, DamagedInput if the file has
         become shorter than its header says.
         """
+        import numpy as np
+
         if self.dtype not in READABLE:
             raise Unsupported(
                 f"{self.file}: tensor {self.name} is {self.dtype}",
@@ -73,7 +81,7 @@ class TensorRef:
         stop = self.rows if stop is None else stop
         row_bytes = self.columns * ITEM_BYTES[self.dtype]
         raw = _read_exactly(self, self.offset + start * row_bytes, (stop - start) * row_bytes)
-        return _as_float32(raw, self.dtype).reshape(stop - start, self.columns)
+        return np.frombuffer(raw, READABLE[self.dtype]).reshape(stop - start, self.columns)
 
     def read(self) -> NDArray[np.float32]:
         """The whole tensor as float32 in its own shape; for tensors known to be small."""
@@ -99,15 +107,19 @@ def _read_exactly(ref: TensorRef, offset: int, count: int) -> bytearray:
     return buffer
 
 
-def _as_float32(raw: bytearray, dtype: str) -> NDArray[np.float32]:
+def widened(stored: Stored, into: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+    """Rows as `read_stored` gives them, in float32: written `into` an array of their shape."""
     import numpy as np
 
-    if dtype == "BF16":
+    if stored.dtype == np.float32:
+        return stored.astype(np.float32, copy=False)
+    wide = np.empty(stored.shape, np.float32) if into is None else into
+    if stored.dtype == np.uint16:
         # bfloat16 is the upper half of a float32
-        wide = np.frombuffer(raw, "<u2").astype(np.uint32)
-        wide <<= 16
-        return wide.view(np.float32)
-    return np.frombuffer(raw, "<f2" if dtype == "F16" else "<f4").astype(np.float32, copy=False)
+        np.left_shift(stored, np.uint32(16), out=wide.view(np.uint32), dtype=np.uint32)
+    else:
+        np.copyto(wide, stored)
+    return wide
 
 
 def read_header(path: Path) -> dict[str, TensorRef]:

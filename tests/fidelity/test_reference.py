@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from edgepack.errors import UsageError
-from edgepack.fidelity import reference
+from edgepack.fidelity import head, reference
+from edgepack.fidelity.head import Head
 from edgepack.fidelity.reference import Reference
 from edgepack.models import open_checkpoint
 
@@ -70,6 +71,21 @@ def test_scoring_in_pieces_changes_nothing_but_rounding(tiny, monkeypatch):
     whole = Reference(tiny, [ids]).logits(0)
     monkeypatch.setattr(reference, "QUERY_ROWS", 7)
     np.testing.assert_allclose(Reference(tiny, [ids]).logits(0), whole, rtol=0, atol=ROUNDING)
+
+
+@pytest.mark.parametrize("dtype", ["F32", "F16", "BF16"])
+def test_the_head_in_slabs_is_the_whole_head(builder, tmp_path, monkeypatch, dtype):
+    """Slabs of 7 rows, the last one shorter."""
+    folder = builder.write(tmp_path / "tiny", "qwen2", dtype=dtype)
+    checkpoint = open_checkpoint(str(folder))
+    ref = checkpoint.tensors["model.embed_tokens.weight"]
+    monkeypatch.setattr(head, "SLAB_ELEMENTS", 7 * ref.columns)
+    assert ref.rows % 7
+    hidden = np.random.default_rng(0).standard_normal((5, ref.columns)).astype(np.float32)
+    expected = hidden.astype(np.float64) @ ref.read().astype(np.float64).T
+    made = Head(ref).logits(hidden)
+    assert made.dtype == np.float32
+    np.testing.assert_allclose(made, expected, rtol=0, atol=1e-5)
 
 
 def test_progress_counts_layers(tiny):
