@@ -59,3 +59,9 @@ def planned_bytes():
 def golden() -> Path:
     """fixtures/golden/: tiny-FAMILY/ with logits.npz."""
     return ROOT / "fixtures" / "golden"
+
+
+@pytest.fixture(scope="session")
+def reasoner() -> Path:
+    """fixtures/reasoner/: the trained model, and eval.jsonl, which it has not seen."""
+    return ROOT / "fixtures" / "reasoner"

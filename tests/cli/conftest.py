@@ -49,11 +49,6 @@ def run():
 
 
 @pytest.fixture(scope="session")
-def reasoner() -> Path:
-    return REASONER
-
-
-@pytest.fixture(scope="session")
 def few_documents(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The first 70 held-out documents: a full verdict's worth, in a fraction of the time."""
     path = tmp_path_factory.mktemp("corpus") / "few.jsonl"

@@ -52,6 +52,14 @@ def squared_error(encoding, planes, rows):
     return np.square(error).reshape(-1, encoding.block).sum(1)
 
 
+def counted_error(encoding, planes, rows):
+    """As `squared_error`, every element counting rms + |x|: what the search makes small."""
+    groups = rows.astype(np.float64).reshape(-1, encoding.block)
+    counts = np.sqrt(np.square(groups).mean(1, keepdims=True)) + np.abs(groups)
+    error = encoding.decode(planes, rows.shape[1]).astype(np.float64).reshape(groups.shape)
+    return (counts * np.square(error - groups)).sum(1)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("group", GROUPS)
 @pytest.mark.parametrize("bits", BITS)
@@ -79,7 +87,7 @@ def test_plain_and_search_on_anything_finite(rows, bits, group, dtype):
     rounded, found = plain.encode(rows), search.encode(rows)
     for mine, other in zip(rounded, planes_of(mx.quantize(array, group, bits)), strict=True):
         np.testing.assert_array_equal(mine, other)
-    before, after = squared_error(plain, rounded, rows), squared_error(search, found, rows)
+    before, after = counted_error(plain, rounded, rows), counted_error(search, found, rows)
     # Both are summed in float32 when they are judged.
     assert (after <= before * (1 + 1e-4) + 1e-12).all()
 
@@ -96,14 +104,24 @@ def test_decoding_is_mx_dequantize(bits, dtype):
     np.testing.assert_allclose(decoded, expected, rtol=1e-6, atol=1e-6 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize(("bits", "most"), [(2, 0.7), (3, 0.8), (4, 0.85), (6, 0.9), (8, 0.7)])
+@pytest.mark.parametrize(("bits", "most"), [(2, 0.75), (3, 0.8), (4, 0.85), (6, 0.9), (8, 0.7)])
 def test_the_search_takes_error_away(bits, most):
-    """On bell-shaped weights, the squared error that is left of plain rounding's."""
+    """On bell-shaped weights, what is left of plain rounding's error."""
     _, rows = in_dtype(np.random.default_rng(1).normal(0, 0.02, (64, 512)), "BF16")
     plain, search = (group_affine(bits, 64, "BF16", plain=p) for p in (True, False))
-    before, after = (squared_error(e, e.encode(rows), rows) for e in (plain, search))
+    before, after = (counted_error(e, e.encode(rows), rows) for e in (plain, search))
     assert (after <= before * (1 + 1e-5)).all()
     assert after.sum() < most * before.sum()
+
+
+@pytest.mark.parametrize("scale", [1e-40, 1e-25, 1e25, 1e38])
+def test_errors_that_underflow_or_overflow_leave_plain_rounding(scale):
+    """Their squares are 0 or infinite in float32; the weights themselves are fine."""
+    rows = (scale * np.random.default_rng(3).uniform(-1, 1, (3, 64))).astype(np.float32)
+    assert np.abs(rows).max() < group_affine(4, 64, "F32").largest
+    plain, search = (group_affine(4, 64, "F32", plain=p) for p in (True, False))
+    decoded = search.decode(search.encode(rows), 64)
+    np.testing.assert_array_equal(decoded, plain.decode(plain.encode(rows), 64))
 
 
 def test_a_group_has_the_same_bits_wherever_it_lies():

@@ -146,6 +146,8 @@ def _scheme(modules: Iterable[Module]) -> str:
     if len(names) == 1:
         (name,) = names
         return name if name in SCHEMES else "unknown"
+    if not quantized:
+        return "unknown"
     layers = 1 + max(layer_of(path) for path in quantized)
     for recipe in RECIPES:
         group = SCHEMES[recipe].group
