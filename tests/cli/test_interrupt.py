@@ -9,6 +9,14 @@ import time
 import pytest
 
 
+@pytest.fixture(autouse=True)
+def heard():
+    """A child of a run in the background inherits that SIGINT is ignored; these must hear it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
 def test_an_interrupted_pack_leaves_nothing(reasoner, tmp_path):
     out = tmp_path / "out"
