@@ -45,7 +45,7 @@ class Host:
         """The file's text without surrounding white space and NULs, or None if unreadable."""
         try:
             return (self.root / path).read_text("utf-8", "replace").strip().strip("\0")
-        except OSError:
+        except (OSError, ValueError):  # ValueError: NUL in a path that another file gave
             return None
 
     def integer(self, path: str) -> int | None:

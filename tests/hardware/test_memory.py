@@ -75,6 +75,13 @@ def v1(group: str, limit: int, usage: int, inactive: int) -> dict[str, str]:
     }
 
 
+@pytest.mark.parametrize("name", ["/a\0b", "/" + "n" * 300])
+def test_group_with_a_name_that_no_folder_has(make_host, name):
+    files = v2("", str(4 * GIB), usage=GIB)
+    host = make_host({"proc/meminfo": MEMINFO, "proc/self/cgroup": f"0::{name}\n", **files})
+    assert sizes(host) == (4, 3)
+
+
 def test_version_one_container_sees_only_its_own_tree(make_host):
     groups = "9:name=systemd:/docker/abc\n4:memory:/docker/abc\n0::/\n"
     files = v1("", 6 * GIB, 2 * GIB, GIB)
