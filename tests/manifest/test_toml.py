@@ -53,7 +53,7 @@ artifacts = st.builds(
     digests,
     several(st.builds(EncodingCount, texts, counts, counts)),
 )
-overall = st.builds(OverallFigures, *(bounds,) * 5)
+overall = st.builds(OverallFigures, *(bounds,) * 6)
 spans = st.builds(SpanFigures, st.sampled_from(SPANS), counts, *(bounds,) * 3)
 measured = st.builds(
     Measured,
