@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edgepack.errors import DamagedInput, EdgepackError, Unsupported
-from edgepack.models.safetensors import read_header, read_index
+from edgepack.models.safetensors import read_header, read_index, read_metadata
 
 A = {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}
 B = {"dtype": "BF16", "shape": [4], "data_offsets": [24, 32]}
@@ -190,3 +190,10 @@ def test_not_an_index(tmp_path, text):
     path.write_text(text)
     with pytest.raises(DamagedInput, match="not a shard index"):
         read_index(path)
+
+
+def test_what_a_header_says_of_its_file(write):
+    assert read_metadata(write({"a": A}, DATA[:24])) == {}
+    assert read_metadata(write({"__metadata__": {"format": "mlx"}, "b": B})) == {"format": "mlx"}
+    with pytest.raises(DamagedInput, match="__metadata__ is not an object"):
+        read_metadata(write({"__metadata__": "mlx"}))

@@ -1,5 +1,6 @@
-"""One module per encoding, found by its name; each offers `encode` and `decode` over blocks.
+"""Encoders and decoders over plain arrays, compiled.
 
-Importing one compiles it, or loads it from the cache: a second or two the first time. Nothing here
-knows of tensors, files or models.
+ggml's encodings have a module each, found by its name, that offers `encode` and `decode` over
+blocks. Encodings in planes name theirs. Importing one compiles it, or loads it from the cache: a
+second or two the first time. Nothing here knows of tensors, files or models.
 """

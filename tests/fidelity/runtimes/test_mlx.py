@@ -176,7 +176,11 @@ def raw(ref):
 
 @pytest.mark.parametrize("bits", [4, 3])
 def test_searching_beats_plain_rounding(artifact, source, documents, builder, tmp_path, bits):
-    """Mean KLD of what the files hold, exactly calculated. Over all 240 documents: README."""
+    """Mean KLD of what the files hold, exactly calculated.
+
+    Measured over all 240 documents: 4.3e-3 plain and 1.2e-3 searched at 4 bits, 1.0e-2 and 6.6e-3
+    at 3 bits.
+    """
     few = documents[:24]
     ids = [document.ids for document in few]
     reference = Reference(source, ids)
