@@ -8,14 +8,19 @@ from edgepack.errors import UsageError
 from edgepack.quant.schemes.onnx import FAITHFUL, SCHEMES, USUAL, at, scheme
 
 
-def test_names_say_what_matrices_are(decoder):
+@pytest.mark.parametrize("tied", [True, False])
+def test_names_say_what_matrices_are(decoder, tied):
+    made = decoder(tied=tied)
+    head = "token_embd.weight" if tied else "output.weight"
     for found in FAITHFUL:
-        encodings = {
-            len(assignment.weight.shape): assignment.encoding.name
-            for assignment in found.assign(decoder())
-        }
-        assert encodings[2] == found.name
-        assert encodings[1] == ("F16" if found.name == "F16" else "F32")
+        body = found.name.removesuffix("-head8")
+        for weight, encoding in ((a.weight, a.encoding.name) for a in found.assign(made)):
+            if len(weight.shape) == 1:
+                assert encoding == ("F16" if found.name == "F16" else "F32")
+            elif weight.role == head and found.name.endswith("-head8"):
+                assert encoding == body.replace("int4", "int8")
+            else:
+                assert encoding == body
 
 
 def test_every_stored_weight_is_assigned_in_order(decoder):
@@ -53,8 +58,8 @@ def test_an_unknown_scheme_has_a_near_match():
 @pytest.mark.parametrize(
     ("bits", "group", "name"),
     [
-        (4, None, "int4-g32-asym"),
-        (4, 128, "int4-g128-asym"),
+        (4, None, "int4-g32-asym-head8"),
+        (4, 128, "int4-g128-asym-head8"),
         (8, None, "int8-g32"),
         (8, 64, "int8-g64"),
         (16, None, "F16"),
@@ -74,5 +79,6 @@ def test_what_onnx_does_not_have_is_refused(bits, group):
 def test_plain_leaves_the_search_out_and_keeps_the_name():
     for found in (scheme("int4-g32", plain=True), at(4, 32, plain=True), at(8, plain=True)):
         assert not found.matrices.search
-        assert found.matrices.name == found.name
+        assert not found.head.search
+        assert found.matrices.name in found.name
     assert scheme("F16", plain=True) == SCHEMES["F16"]

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ACCURACY_LEVEL: Final = 4
+"""MatMulNBits multiplies in 8-bit integers.
+
+On a CPU that decodes three to five times as fast with 4-bit weights, and fifty times with 8-bit
+ones, as float32 does (level 0 or 1). On fixtures/reasoner it moves the mean KLD from 3.3e-4 to
+3.4e-4 in int4-g32-asym-head8, and from 5.6e-6 to 1.6e-5 in int8-g32.
+"""
 SIDE_FILES: Final = (
     "tokenizer.json",
     TOKENIZER_CONFIG,

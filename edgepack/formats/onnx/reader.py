@@ -15,7 +15,7 @@ from edgepack.formats.onnx.genai import GENAI_FILE
 from edgepack.formats.onnx.plan import SIDE_FILES
 from edgepack.formats.onnx.tensors import Stored, damaged, read_model, stored
 from edgepack.models.config import read_json
-from edgepack.quant.schemes.onnx import SCHEMES
+from edgepack.quant.schemes.onnx import FAITHFUL
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -27,11 +27,15 @@ TABLES: Final = {"GroupQueryAttention": slice(7, 9), "RotaryEmbedding": slice(2,
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """What the model means by one or several initializers: `size` is that of all of them."""
+    """What the model means by one or several initializers: `size` is that of all of them.
+
+    `head` is the weight that makes logits.
+    """
 
     encoding: str
     rank: int
     size: int
+    head: bool = False
 
 
 def inspect(path: Path) -> Artifact:
@@ -76,6 +80,7 @@ def _tensors(path: Path, model: ModelProto, initializers: list[Stored]) -> Itera
     A weight is quantized where a node takes it so; tables of angles are no matrices.
     """
     left = {found.name: found for found in initializers}
+    heads = {name for n in model.graph.node if "logits" in n.output for name in n.input}
     views = {n.output[0]: n.input[0] for n in model.graph.node if n.op_type == "Reshape"}
     tables: set[str] = set()
     for node in model.graph.node:
@@ -87,10 +92,11 @@ def _tensors(path: Path, model: ModelProto, initializers: list[Stored]) -> Itera
         names = [views.get(name, name) for name in (node.input[first], *node.input[2:4])]
         planes = [left.pop(name) for name in names if name in left]
         if planes:  # else another node has had them already
-            yield Tensor(encoding, 2, sum(plane.size for plane in planes))
+            head = planes[0].name in heads
+            yield Tensor(encoding, 2, sum(plane.size for plane in planes), head)
     for found in left.values():
         rank = 1 if found.name in tables else len(found.shape)
-        yield Tensor(found.element, rank, found.size)
+        yield Tensor(found.element, rank, found.size, found.name in heads)
 
 
 def _encoding(path: Path, node: NodeProto) -> str | None:
@@ -114,9 +120,18 @@ def _extent(found: Stored) -> TensorExtent:
 
 def _scheme(tensors: list[Tensor]) -> str:
     """The scheme that gives every matrix what it has; "unknown" where none does."""
-    names = {tensor.encoding for tensor in tensors if tensor.rank > 1}
-    name = names.pop() if len(names) == 1 else UNKNOWN
-    return name if name in SCHEMES else UNKNOWN
+    heads, bodies = (
+        {tensor.encoding for tensor in tensors if tensor.rank > 1 and tensor.head is head}
+        for head in (True, False)
+    )
+    return next(
+        (
+            scheme.name
+            for scheme in FAITHFUL
+            if bodies == {scheme.matrices.name} and heads <= {scheme.head.name}
+        ),
+        UNKNOWN,
+    )
 
 
 def _architecture(path: Path) -> str:

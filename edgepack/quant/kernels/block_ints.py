@@ -29,9 +29,10 @@ from edgepack.quant.kernels.tiles import LANES, measure, nearest_level, search, 
 @inner
 def load(row: NDArray[np.float32], begin: int, line: NDArray[np.float32]) -> None:
     """row[begin:] into line, and zeros where the row has ended."""
-    length = min(line.size, row.size - begin)
+    part = row[begin : begin + line.size]  # a loop over it needs no check for negative indices
+    length = part.size
     for i in range(length):
-        line[i] = row[begin + i]
+        line[i] = part[i]
     for i in range(length, line.size):
         line[i] = ZERO
 

@@ -1,7 +1,8 @@
 """ONNX schemes: every matrix in blocks of 4-bit or 8-bit integers, or all of the model in floats.
 
-`int4-g32`: 4 bits, groups of 32 weights that share a scale; `-asym` adds a zero point per group.
-Norms and biases, and the activations, are float32, but for F16.
+`int4-g32`: 4 bits, groups of 32 weights that share a scale; `-asym` adds a zero point per group,
+`-head8` gives the output head 8 bits, and so the embedding where it is tied. Norms and biases, and
+the activations, are float32, but for F16.
 """
 
 from __future__ import annotations
@@ -23,54 +24,66 @@ USUAL_GROUP: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class OnnxScheme:
-    """`matrices` is the encoding of every matrix, `vectors` of norms and biases."""
+    """`matrices` is the encoding of every matrix but the `head`, `vectors` of norms and biases."""
 
     name: str
     bits: int
     summary: str
     matrices: Encoding
+    head: Encoding
     vectors: Encoding
 
     def assign(self, decoder: Decoder) -> tuple[Assignment, ...]:
         """An encoding for every weight of the checkpoint, in the order of `decoder.weights`."""
+        head = "token_embd.weight" if decoder.tied_embeddings else "output.weight"
         stored = (weight for weight in decoder.weights if weight.source is not None)
-        return tuple(Assignment(weight, self._encoding(weight)) for weight in stored)
+        return tuple(Assignment(weight, self._encoding(weight, head)) for weight in stored)
 
-    def _encoding(self, weight: Weight) -> Encoding:
-        return self.matrices if len(weight.shape) > 1 else self.vectors
+    def _encoding(self, weight: Weight, head: str) -> Encoding:
+        if len(weight.shape) == 1:
+            return self.vectors
+        return self.head if weight.role == head else self.matrices
 
 
 def _floats(name: str, bits: int, summary: str) -> OnnxScheme:
-    return OnnxScheme(name, bits, summary, ENCODINGS[name], ENCODINGS[name])
+    return OnnxScheme(name, bits, summary, *[ENCODINGS[name]] * 3)
 
 
-def _ints(bits: int, group: int, symmetric: bool, summary: str) -> OnnxScheme:
-    matrices = block_ints(bits, group, symmetric=symmetric)
-    return OnnxScheme(matrices.name, bits, summary, matrices, ENCODINGS["F32"])
+def _ints(name: str, summary: str) -> OnnxScheme:
+    """The scheme that `name` describes."""
+    kind, group, *rest = name.split("-")
+    bits, width, symmetric = int(kind[3:]), int(group[1:]), "asym" not in rest
+    matrices = block_ints(bits, width, symmetric=symmetric)
+    head = block_ints(8, width, symmetric=symmetric) if "head8" in rest else matrices
+    return OnnxScheme(name, bits, summary, matrices, head, ENCODINGS["F32"])
 
 
 FAITHFUL: tuple[OnnxScheme, ...] = (
     _floats("F32", 32, "full precision"),
     _floats("F16", 16, "half precision"),
-    _ints(8, 32, False, "hardly distinguishable from half precision"),
-    _ints(8, 32, True, "hardly distinguishable from half precision"),
-    _ints(8, 64, False, "hardly distinguishable from half precision"),
-    _ints(8, 64, True, "hardly distinguishable from half precision"),
-    _ints(8, 128, False, "very close to half precision"),
-    _ints(8, 128, True, "very close to half precision; smallest with 8 bits"),
-    _ints(4, 32, False, "small loss"),
-    _ints(4, 32, True, "moderate loss"),
-    _ints(4, 64, False, "moderate loss; smaller"),
-    _ints(4, 64, True, "noticeable loss; smaller"),
-    _ints(4, 128, False, "noticeable loss; small"),
-    _ints(4, 128, True, "noticeable loss; the smallest"),
+    _ints("int8-g32-asym", "hardly distinguishable from half precision"),
+    _ints("int8-g32", "hardly distinguishable from half precision"),
+    _ints("int8-g64-asym", "hardly distinguishable from half precision"),
+    _ints("int8-g64", "hardly distinguishable from half precision"),
+    _ints("int8-g128-asym", "very close to half precision"),
+    _ints("int8-g128", "very close to half precision; smallest with 8 bits"),
+    _ints("int4-g32-asym-head8", "small loss; more bits where they matter"),
+    _ints("int4-g32-head8", "moderate loss; more bits where they matter"),
+    _ints("int4-g64-asym-head8", "moderate loss; more bits where they matter"),
+    _ints("int4-g128-asym-head8", "moderate loss; more bits where they matter"),
+    _ints("int4-g32-asym", "moderate loss"),
+    _ints("int4-g32", "moderate loss"),
+    _ints("int4-g64-asym", "moderate loss; smaller"),
+    _ints("int4-g64", "noticeable loss; smaller"),
+    _ints("int4-g128-asym", "noticeable loss; small"),
+    _ints("int4-g128", "noticeable loss; the smallest"),
 )
 """Every scheme, most faithful first."""
 
 SCHEMES: Mapping[str, OnnxScheme] = MappingProxyType({scheme.name: scheme for scheme in FAITHFUL})
 
 USUAL: tuple[OnnxScheme, ...] = tuple(
-    SCHEMES[name] for name in ("F16", "int8-g32", "int4-g32-asym")
+    SCHEMES[name] for name in ("F16", "int8-g32", "int4-g32-asym-head8")
 )
 """The schemes people mean by a number of bits."""
 
@@ -102,6 +115,9 @@ def at(bits: int, group: int | None = None, *, plain: bool = False) -> OnnxSchem
 
 def _plain(found: OnnxScheme) -> OnnxScheme:
     """`found` without its search."""
-    if not isinstance(found.matrices, BlockInts):
-        return found
-    return replace(found, matrices=replace(found.matrices, search=False))
+    matrices, head = _rounded(found.matrices), _rounded(found.head)
+    return replace(found, matrices=matrices, head=head)
+
+
+def _rounded(encoding: Encoding) -> Encoding:
+    return replace(encoding, search=False) if isinstance(encoding, BlockInts) else encoding
