@@ -15,7 +15,7 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepack.errors import Missing, Unsupported
+from edgepack.errors import Missing, Unsupported, UsageError
 
 MLX_ENTRY = "config.json"
 
@@ -59,14 +59,29 @@ class Runtime(Protocol):
         """Give the memory back; further calls are errors, closing again is not."""
         ...
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         trace: TracebackType | None,
-    ) -> None: ...
+    ) -> None:
+        self.close()
+
+
+def check_ids(ids: Sequence[int], vocabulary: int, artifact: Path) -> None:
+    """Raises UsageError for an empty sequence and for ids outside the vocabulary.
+
+    Runtimes do not: mlx reads beyond the embedding without a word, llama.cpp ends the process.
+    """
+    if not ids:
+        raise UsageError("an empty sequence has no logits", "give at least one token id")
+    outside = next((i for i in ids if not 0 <= i < vocabulary), None)
+    if outside is not None:
+        message = f"token id {outside} is outside the vocabulary of {vocabulary}"
+        raise UsageError(message, f"tokenize with the tokenizer of {artifact}")
 
 
 def open(path: Path, *, threads: int | None = None) -> Runtime:  # noqa: A001

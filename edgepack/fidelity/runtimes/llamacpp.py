@@ -7,14 +7,13 @@ import os
 import struct
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepack.errors import DamagedInput, Unsupported, UsageError
-from edgepack.fidelity.runtimes import SpecialIds, llama_library
+from edgepack.errors import DamagedInput, Unsupported
+from edgepack.fidelity.runtimes import Runtime, SpecialIds, check_ids, llama_library
 from edgepack.fidelity.runtimes.llama_library import Batch
 from edgepack.fidelity.runtimes.threads import usable_cores
 
@@ -25,7 +24,7 @@ _BATCH: Final = 512
 _NO_TOKEN: Final = -1  # LLAMA_TOKEN_NULL
 
 
-class LlamaCpp:
+class LlamaCpp(Runtime):
     """A GGUF file in llama.cpp.
 
     The K and V cache is float32 and flash attention is off, because the verdict is about the
@@ -105,7 +104,8 @@ class LlamaCpp:
     def detokenize(self, ids: Sequence[int]) -> str:
         """Text of `ids`, control tokens spelled out; bytes that are not UTF-8 are replaced."""
         self._check_open()
-        self._check_ids(ids)
+        if ids:
+            check_ids(ids, self.vocabulary, self._path)
         given = (ctypes.c_int32 * len(ids))(*ids)
         space = 64 * (len(ids) + 1)
         while True:
@@ -135,23 +135,10 @@ class LlamaCpp:
         self._context = self._model = None
         self._capacity = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def _start(self, ids: Sequence[int], length: int) -> None:
         """An empty sequence with room for `length` tokens."""
         self._check_open()
-        if not ids:
-            raise UsageError("an empty sequence has no logits", "give at least one token id")
-        self._check_ids(ids)
+        check_ids(ids, self.vocabulary, self._path)
         if length > self._capacity:
             self._grow(-(-length // _BATCH) * _BATCH)
         self._library.llama_memory_clear(self._library.llama_get_memory(self._context), True)
@@ -159,13 +146,6 @@ class LlamaCpp:
     def _check_open(self) -> None:
         if not self._model:
             raise ValueError(f"{self._path} was closed")
-
-    def _check_ids(self, ids: Sequence[int]) -> None:
-        # llama.cpp ends the whole process on some ids that are out of range.
-        outside = next((i for i in ids if not 0 <= i < self.vocabulary), None)
-        if outside is not None:
-            message = f"token id {outside} is outside the vocabulary of {self.vocabulary}"
-            raise UsageError(message, f"tokenize with the tokenizer of {self._path}")
 
     def _grow(self, capacity: int) -> None:
         if self._context:

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from importlib import metadata
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepack.errors import DamagedInput, UsageError, missing_extra
-from edgepack.fidelity.runtimes import SpecialIds
+from edgepack.errors import DamagedInput, missing_extra
+from edgepack.fidelity.runtimes import Runtime, SpecialIds, check_ids
 from edgepack.formats.mlx.layout import CONFIG
 from edgepack.formats.mlx.reader import read_head
 
 
-class MlxLm:
+class MlxLm(Runtime):
     """An MLX folder in mlx-lm.
 
     Scales, biases and norms are widened to float32, which is exact, so that everything is
@@ -96,26 +95,9 @@ class MlxLm:
     def close(self) -> None:
         self._model = self._tokenizer = None
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def _check(self, ids: Sequence[int]) -> None:
         self._check_open()
-        if not ids:
-            raise UsageError("an empty sequence has no logits", "give at least one token id")
-        # mlx reads beyond the embedding without a word.
-        outside = next((i for i in ids if not 0 <= i < self.vocabulary), None)
-        if outside is not None:
-            message = f"token id {outside} is outside the vocabulary of {self.vocabulary}"
-            raise UsageError(message, f"tokenize with the tokenizer of {self._path.parent}")
+        check_ids(ids, self.vocabulary, self._path.parent)
 
     def _check_open(self) -> None:
         if self._model is None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepack.errors import DamagedInput, UsageError, missing_extra
-from edgepack.fidelity.runtimes import SpecialIds
+from edgepack.errors import DamagedInput, missing_extra
+from edgepack.fidelity.runtimes import Runtime, SpecialIds, check_ids
 from edgepack.fidelity.runtimes.threads import usable_cores
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ _TYPES: Final = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 Feed = dict[str, NDArray[Any]]
 
 
-class OnnxRuntime:
+class OnnxRuntime(Runtime):
     """A decoder in onnxruntime, its graph as onnxruntime-genai takes it.
 
     Inputs input_ids, attention_mask and past_key_values.*; outputs logits and present.*. The KV
@@ -59,14 +58,14 @@ class OnnxRuntime:
 
         Raises UsageError for an empty sequence or an id outside the vocabulary.
         """
-        self._check_ids(ids)
+        check_ids(ids, self.vocabulary, self._path)
         (rows,) = self._run(ids, len(ids), self._empty, ["logits"])
         found: NDArray[np.float32] = rows[0].astype(np.float32)
         return found
 
     def generate(self, ids: Sequence[int], limit: int, stop_ids: Collection[int]) -> list[int]:
         """At most `limit` greedy tokens after `ids`; a stop token, when reached, is the last."""
-        self._check_ids(ids)
+        check_ids(ids, self.vocabulary, self._path)
         names = [name.replace("past_key_values", "present") for name in self._empty]
         made: list[int] = []
         given, past = list(ids), self._empty
@@ -86,17 +85,6 @@ class OnnxRuntime:
 
     def close(self) -> None:
         self._session = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _past(self) -> Feed:
         """An empty KV cache, [1, kv heads, 0, head size] each."""
@@ -134,15 +122,6 @@ class OnnxRuntime:
         if self._session is None:
             raise ValueError(f"{self._path} was closed")
         return self._session
-
-    def _check_ids(self, ids: Sequence[int]) -> None:
-        self._open()
-        if not ids:
-            raise UsageError("an empty sequence has no logits", "give at least one token id")
-        outside = next((i for i in ids if not 0 <= i < self.vocabulary), None)
-        if outside is not None:
-            message = f"token id {outside} is outside the vocabulary of {self.vocabulary}"
-            raise UsageError(message, f"tokenize with the tokenizer of {self._path}")
 
 
 def _session(path: Path, threads: int) -> InferenceSession:
