@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgepack import fidelity, formats, manifest, models
 from edgepack.errors import EdgepackError, FidelityFailed, FidelityInconclusive, UsageError
-from edgepack.fidelity import FidelityReport
+from edgepack.fidelity import FidelityReport, runtimes
 from edgepack.formats import Artifact
 from edgepack.manifest import Measurement
 from edgepack.memory import Fit
@@ -68,6 +68,8 @@ def pack(request: PackRequest, report: Report = silent) -> Packed:
     _, decoder = models.read_decoder(request.model)
     weighed = weigh(decoder, hardware, request.settings, request.choice)
     chosen = [(w.form, w.scheme) for w in weighed]
+    for form, _ in chosen:
+        runtimes.require(form.name)
 
     checkpoint = models.open_checkpoint(request.model)
     corpus = read_corpus(checkpoint, request.corpus)

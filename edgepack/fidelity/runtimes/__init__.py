@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepack.errors import Missing, Unsupported, UsageError
+from edgepack.errors import Missing, Unsupported, UsageError, missing_extra
 
 MLX_ENTRY = "config.json"
 
@@ -82,6 +83,20 @@ def check_ids(ids: Sequence[int], vocabulary: int, artifact: Path) -> None:
     if outside is not None:
         message = f"token id {outside} is outside the vocabulary of {vocabulary}"
         raise UsageError(message, f"tokenize with the tokenizer of {artifact}")
+
+
+_OPTIONAL: Final = {"mlx": ("mlx_lm", "mlx-lm"), "onnx": ("onnxruntime", "onnxruntime")}
+"""Per format, what must be importable, and what it is called where it is installed from."""
+
+
+def require(form: str) -> None:
+    """Raises Missing where the runtime of the format called `form` is not installed.
+
+    To be asked before hours of encoding, not after.
+    """
+    module, package = _OPTIONAL.get(form, ("", ""))
+    if module and find_spec(module) is None:
+        raise missing_extra(package, form)
 
 
 def open(path: Path, *, threads: int | None = None) -> Runtime:  # noqa: A001
