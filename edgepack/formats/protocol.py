@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from edgepack.errors import DamagedInput
 from edgepack.formats.artifact import Artifact
-from edgepack.memory import Program
+from edgepack.memory import DEFAULT_CONTEXT, Program
 from edgepack.models import Checkpoint, Decoder, Weight
 from edgepack.quant.encodings import Encoding
 from edgepack.quant.schemes import Scheme, Schemes
@@ -27,6 +28,21 @@ class PlannedFile:
     name: str
     head: bytes
     size: int
+
+    @classmethod
+    def whole(cls, name: str, content: bytes) -> PlannedFile:
+        """A file that is known already."""
+        return cls(name, content, len(content))
+
+    @classmethod
+    def copy(cls, path: Path) -> PlannedFile:
+        """The file at `path`, under its own name. Raises DamagedInput where it cannot be read."""
+        try:
+            return cls.whole(path.name, path.read_bytes())
+        except OSError as error:
+            raise DamagedInput(
+                f"{path}: cannot be read: {error.strerror}", "the file must be readable"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +77,13 @@ class Plan(Protocol):
         """
         ...
 
+    def derived(self) -> Iterator[tuple[Weight, int, NDArray[np.float32]]]:
+        """What the format stores and no checkpoint does, such as tables of rotary angles.
+
+        Slabs for `encode`: weight, first row, rows.
+        """
+        ...
+
 
 class Format(Protocol):
     """One on-disk format: what it would write, and reading back what lies there.
@@ -76,14 +99,15 @@ class Format(Protocol):
     @property
     def schemes(self) -> Schemes: ...
 
-    def cache_type(self, decoder: Decoder, scheme: Scheme) -> str:
-        """The type of KV cache that `program` keeps unless it is told otherwise."""
+    def cache_types(self, decoder: Decoder, scheme: Scheme) -> tuple[str, ...]:
+        """The types of KV cache that `program` can keep; the first unless it is told otherwise."""
         ...
 
-    def plan(self, checkpoint: Checkpoint, scheme: Scheme) -> Plan:
+    def plan(self, checkpoint: Checkpoint, scheme: Scheme, context: int = DEFAULT_CONTEXT) -> Plan:
         """What the artifact will be; nothing is written and no weight is read.
 
-        Raises Unsupported for what the format cannot express.
+        `context` is how many tokens `program` makes room for, where the artifact says so. Raises
+        Unsupported for what the format, or `program`, cannot express.
         """
         ...
 

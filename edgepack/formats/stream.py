@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, TypeVar
 from edgepack.errors import DamagedInput, OutputError
 from edgepack.formats.artifact import Artifact
 from edgepack.formats.protocol import Format, Piece, Plan, Progress
+from edgepack.memory import DEFAULT_CONTEXT
 from edgepack.models import Checkpoint, TensorRef, Weight
-from edgepack.models.rope import frequency_divisors
 from edgepack.quant.schemes import Scheme
 from edgepack.units import format_bytes
 
@@ -40,11 +40,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One artifact to write, and the folder it goes to."""
+    """One artifact to write, and the folder it goes to; `context` as `Format.plan` takes it."""
 
     format: Format
     scheme: Scheme
     folder: Path
+    context: int = DEFAULT_CONTEXT
 
 
 def write(
@@ -56,8 +57,8 @@ def write(
     for weights that are not finite, or too large for their encoding, and for a source that
     changes; OutputError where the disk refuses.
     """
-    plans = [target.format.plan(checkpoint, target.scheme) for target in targets]
-    total, done = checkpoint.decoder.parameters, 0
+    plans = [target.format.plan(checkpoint, target.scheme, target.context) for target in targets]
+    total, done = sum(w.elements for w in checkpoint.decoder.weights if w.source), 0
     with ExitStack() as stack:
         outputs = [
             stack.enter_context(Output(plan, target.folder))
@@ -136,10 +137,15 @@ Encoded = tuple[int, tuple[tuple[Piece, ...], ...]]  # elements, and per plan it
 
 
 def _jobs(checkpoint: Checkpoint, plans: Sequence[Plan]) -> Iterator[Callable[[], Encoded]]:
-    """One job per slab: it is read, checked, and encoded for every plan that stores it."""
+    """One job per slab: it is read, checked, and encoded for every plan that stores it.
+
+    What a plan derives comes first, and is that plan's alone.
+    """
+    for number, plan in enumerate(plans):
+        for derived in plan.derived():
+            yield partial(_encode_derived, len(plans), number, plan, *derived)
     for weight in checkpoint.decoder.weights:
         if weight.source is None:
-            yield partial(_compute_and_encode, plans, weight, checkpoint)
             continue
         vector = len(weight.shape) == 1
         multiple = 1 if vector else lcm(*(plan.multiple(weight) for plan in plans))
@@ -147,10 +153,12 @@ def _jobs(checkpoint: Checkpoint, plans: Sequence[Plan]) -> Iterator[Callable[[]
             yield partial(_read_and_encode, plans, weight, slab)
 
 
-def _compute_and_encode(plans: Sequence[Plan], weight: Weight, checkpoint: Checkpoint) -> Encoded:
-    """The one weight that no checkpoint stores: it follows from the rotary facts."""
-    divisors = frequency_divisors(checkpoint.decoder.layers[0].attention.rope)
-    return weight.elements, _encoded(plans, weight, 0, divisors.reshape(1, -1))
+def _encode_derived(
+    plans: int, number: int, plan: Plan, weight: Weight, start: int, rows: NDArray[np.float32]
+) -> Encoded:
+    """As `_read_and_encode`, for the plan of this number alone; no weight of the model is done."""
+    pieces = plan.encode(weight, start, rows)
+    return 0, tuple(pieces if other == number else () for other in range(plans))
 
 
 def _read_and_encode(plans: Sequence[Plan], weight: Weight, slab: Slab) -> Encoded:

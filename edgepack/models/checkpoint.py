@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, get_args
 
 from edgepack.errors import DamagedInput, Missing, UsageError
 from edgepack.models import families, hub
 from edgepack.models.card import Card, read_card
 from edgepack.models.config import Config, read_json
-from edgepack.models.decoder import Decoder, Weight
+from edgepack.models.decoder import Decoder, DType, Weight
 from edgepack.models.digest import sha256_of
 from edgepack.models.safetensors import INDEX, TensorRef, read_header, read_index, weight_files
 from edgepack.models.tokenizer import Tokenizer, read_tokenizer
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 CONFIG = "config.json"
+GENERATION = "generation_config.json"
+CHOOSING = ("temperature", "top_k", "top_p", "min_p")  # what matters only to who samples
 SIDE_FILES = (
-    "generation_config.json",
+    GENERATION,
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -55,6 +57,11 @@ class Checkpoint:
         assert weight.source is not None, weight.role
         return self.tensors[weight.source]
 
+    @property
+    def dtypes(self) -> frozenset[str]:
+        """The types that its weights are stored in."""
+        return frozenset(self.ref(weight).dtype for weight in self.decoder.weights if weight.source)
+
     @cached_property
     def tokenizer(self) -> Tokenizer:
         return read_tokenizer(self.root, self.decoder.vocabulary)
@@ -66,11 +73,19 @@ class Checkpoint:
     @cached_property
     def sampling(self) -> Mapping[str, float]:
         """The numbers of generation_config.json that say how to sample, if it says so."""
-        path = self.root / "generation_config.json"
-        values = read_json(path) if path.exists() else {}
-        keys = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
-        found = {key: values.get(key) for key in keys}
+        found = {key: self._generation.get(key) for key in (*CHOOSING, "repetition_penalty")}
         return {key: float(v) for key, v in found.items() if _is_setting(v)}
+
+    @property
+    def samples(self) -> bool:
+        """Whether it is to sample: as it says, else if it says how to choose among tokens."""
+        stated = self._generation.get("do_sample")
+        return stated if isinstance(stated, bool) else any(key in self.sampling for key in CHOOSING)
+
+    @cached_property
+    def _generation(self) -> Mapping[str, Any]:
+        path = self.root / GENERATION
+        return read_json(path) if path.exists() else {}
 
     @cached_property
     def config(self) -> Mapping[str, Any]:
@@ -90,12 +105,9 @@ class Checkpoint:
 
         config.json is asked where generation_config.json says nothing.
         """
-        stated: object = None
-        for name in ("generation_config.json", "config.json"):
-            path = self.root / name
-            stated = (
-                read_json(path).get("eos_token_id") if stated is None and path.exists() else stated
-            )
+        stated = self._generation.get("eos_token_id")
+        if stated is None:
+            stated = self.config.get("eos_token_id")
         listed = stated if isinstance(stated, list) else [stated]
         ids = (self.tokenizer.eos_id, *listed)
         known = (i for i in ids if type(i) is int and 0 <= i < self.decoder.vocabulary)
@@ -126,11 +138,17 @@ def open_checkpoint(source: str) -> Checkpoint:
     Reads headers only. Raises Missing, UsageError, Unsupported or DamagedInput.
     """
     root, name, revision = _locate(source, weights=True)
-    decoder = families.decoder(Config.read(root / "config.json"))
+    config = Config.read(root / CONFIG)
+    decoder = families.decoder(config)
     shards, tensors = _read_shards(root)
     skipped = _match(root, decoder, tensors)
     stamps = {path: _stamp(path) for path in shards}
-    return Checkpoint(root, name, revision, decoder, shards, tensors, skipped, stamps)
+    found = Checkpoint(root, name, revision, decoder, shards, tensors, skipped, stamps)
+    if families.states_dtype(config):
+        return found
+    # the weights know what config.json does not say
+    dtype = next((name for name in get_args(DType) if found.dtypes == {name}), decoder.dtype)
+    return replace(found, decoder=replace(decoder, dtype=dtype))
 
 
 def _stamp(path: Path) -> tuple[int, int]:

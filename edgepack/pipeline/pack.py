@@ -67,18 +67,22 @@ def pack(request: PackRequest, report: Report = silent) -> Packed:
     hardware = request.target.hardware()
     _, decoder = models.read_decoder(request.model)
     weighed = weigh(decoder, hardware, request.settings, request.choice)
-    chosen = [(w.form, w.scheme) for w in weighed]
-    for form, _ in chosen:
-        runtimes.require(form.name)
+    for w in weighed:
+        runtimes.require(w.form.name)
 
     checkpoint = models.open_checkpoint(request.model)
+    if checkpoint.decoder != decoder:  # the weights said what config.json does not
+        weighed = weigh(checkpoint.decoder, hardware, request.settings, request.choice)
+    chosen = [(w.form, w.scheme) for w in weighed]
     corpus = read_corpus(checkpoint, request.corpus)
-    staging.check_space(request.out, sum(p.size for p in plan(checkpoint, chosen)))
+    context = request.settings.length(checkpoint.decoder)
+    planned = plan(checkpoint, chosen, context)
+    staging.check_space(request.out, sum(p.size for p in planned))
 
     done: Packed | None = None
     try:
         with staging.staged(request.out, force=request.force) as folder:
-            artifacts = write(checkpoint, chosen, folder, report)
+            artifacts = write(checkpoint, chosen, context, folder, report)
             measured = _measure(checkpoint, artifacts, folder, corpus, limits, report)
             reports = tuple(m.report for m in measured)
             fits = tuple(w.fit for w in weighed)

@@ -11,6 +11,7 @@ from edgepack.errors import UsageError
 from edgepack.formats import Artifact, Format, Target
 from edgepack.models import Checkpoint
 from edgepack.pipeline.choice import Choice
+from edgepack.pipeline.fit import Settings
 from edgepack.pipeline.progress import Report, silent, staged_progress
 from edgepack.pipeline.staging import check_output, check_space, staged
 from edgepack.quant.schemes import Scheme
@@ -59,12 +60,13 @@ def quantize(
         _check_one_file(out, chosen)
     check_output(out, force=force)
     checkpoint = models.open_checkpoint(model)
-    planned = plan(checkpoint, chosen)
+    context = Settings().length(checkpoint.decoder)
+    planned = plan(checkpoint, chosen, context)
     if dry_run:
         return Quantized(out, planned, ())
     check_space(out, sum(p.size for p in planned))
     with staged(out, force=force) as folder:
-        artifacts = write(checkpoint, chosen, folder, report)
+        artifacts = write(checkpoint, chosen, context, folder, report)
     if formats.names_file(out):
         artifacts = tuple(_renamed(artifact, out.name) for artifact in artifacts)
     return Quantized(out, planned, artifacts)
@@ -78,18 +80,17 @@ def _check_one_file(out: Path, chosen: Chosen) -> None:
         raise UsageError(f"{out} names a file, {form.name} is a folder", "give a folder with -o")
 
 
-def plan(checkpoint: Checkpoint, chosen: Chosen) -> tuple[Planned, ...]:
-    """What would be written, and its exact bytes."""
+def plan(checkpoint: Checkpoint, chosen: Chosen, context: int) -> tuple[Planned, ...]:
+    """What would be written, and its exact bytes; `context` as `Format.plan` takes it."""
+    plans = ((form, scheme, form.plan(checkpoint, scheme, context)) for form, scheme in chosen)
     return tuple(
-        Planned(
-            form.name, scheme.name, sum(file.size for file in form.plan(checkpoint, scheme).files)
-        )
-        for form, scheme in chosen
+        Planned(form.name, scheme.name, sum(file.size for file in made.files))
+        for form, scheme, made in plans
     )
 
 
 def write(
-    checkpoint: Checkpoint, chosen: Chosen, folder: Path, report: Report
+    checkpoint: Checkpoint, chosen: Chosen, context: int, folder: Path, report: Report
 ) -> tuple[Artifact, ...]:
     """Every artifact in `folder`, described as read back; a folder each where there are several.
 
@@ -99,7 +100,8 @@ def write(
     for place in places:
         place.mkdir(exist_ok=True)
     targets = [
-        Target(form, scheme, place) for (form, scheme), place in zip(chosen, places, strict=True)
+        Target(form, scheme, place, context)
+        for (form, scheme), place in zip(chosen, places, strict=True)
     ]
     artifacts = formats.write(checkpoint, targets, staged_progress(report, "write"))
     return tuple(

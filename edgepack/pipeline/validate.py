@@ -110,7 +110,7 @@ def _structure(
                 "the artifact must have the checkpoint's vocabulary, padding included",
             )
         return (
-            *special_token_differences(runtime, checkpoint.tokenizer),
+            *special_token_differences(runtime, checkpoint.tokenizer, checkpoint.stop_ids),
             *tokenizer_differences(runtime, checkpoint.tokenizer, documents),
         )
 

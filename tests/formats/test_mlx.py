@@ -165,8 +165,8 @@ def test_an_artifact_is_told_from_a_checkpoint(written, builder, package, tmp_pa
 
 def test_the_cache_is_of_the_models_type(checkpoint):
     decoder = checkpoint().decoder
-    assert MLX.cache_type(decoder, SCHEMES.at(4)) == "bf16"
-    assert MLX.cache_type(decoder, SCHEMES.scheme("F32")) == "f32"
+    assert MLX.cache_types(decoder, SCHEMES.at(4)) == ("bf16",)
+    assert MLX.cache_types(decoder, SCHEMES.scheme("F32")) == ("f32",)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,7 +39,7 @@ class OnnxRuntime(Runtime):
             import onnxruntime
         except ImportError as error:
             raise missing_extra("onnxruntime", "onnx") from error
-        self.version = f"onnxruntime {onnxruntime.__version__}"
+        self.version = onnxruntime.__version__ + _genai_version()
         self._path = path
         self._session: InferenceSession | None = _session(path, threads or usable_cores())
         shapes = {value.name: value.shape for value in self._session.get_outputs()}
@@ -124,6 +125,14 @@ class OnnxRuntime(Runtime):
         return self._session
 
 
+def _genai_version() -> str:
+    """Its tokenizer is what is compared, where it is installed."""
+    try:
+        return f" (onnxruntime-genai {metadata.version('onnxruntime-genai')})"
+    except metadata.PackageNotFoundError:
+        return ""
+
+
 def _session(path: Path, threads: int) -> InferenceSession:
     """The model, loaded; nothing is printed. Raises DamagedInput."""
     import onnxruntime
@@ -166,10 +175,12 @@ def _text(folder: Path) -> _Text:
             f"{folder}: onnxruntime-genai cannot load its tokenizer: {error}", "write it again"
         ) from error
     # it stops at any of its stop tokens; the first is the one the checkpoint calls EOS
-    eos = next((int(token) for token in tokenizer.eos_token_ids), None)
+    stops = [int(token) for token in tokenizer.eos_token_ids]
     return _Text(
         lambda text: [int(token) for token in tokenizer.encode(text)],
-        SpecialIds(int(tokenizer.bos_token_id), eos, add_bos=None),
+        SpecialIds(
+            int(tokenizer.bos_token_id), stops[0] if stops else None, None, frozenset(stops)
+        ),
     )
 
 

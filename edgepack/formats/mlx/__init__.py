@@ -16,7 +16,7 @@ from edgepack.formats.artifact import Artifact
 from edgepack.formats.mlx.layout import CONFIG, INDEX, WEIGHTS
 from edgepack.formats.mlx.plan import MlxPlan
 from edgepack.formats.mlx.reader import inspect, is_mlx, written_by
-from edgepack.memory import Program
+from edgepack.memory import DEFAULT_CONTEXT, Program
 from edgepack.models import Checkpoint, Decoder
 from edgepack.models.checkpoint import SIDE_FILES
 from edgepack.quant.schemes import Scheme, Schemes, mlx
@@ -33,12 +33,15 @@ class Mlx:
     program: Program = "mlx-lm"
     schemes: Schemes = mlx
 
-    def cache_type(self, decoder: Decoder, scheme: Scheme) -> str:
+    def cache_types(self, decoder: Decoder, scheme: Scheme) -> tuple[str, ...]:
         """K and V stay in the type that the model calculates in."""
         dtype = scheme.dtype if isinstance(scheme, MlxScheme) else None
-        return (dtype or decoder.dtype).lower()
+        return ((dtype or decoder.dtype).lower(),)
 
-    def plan(self, checkpoint: Checkpoint, scheme: Scheme) -> MlxPlan:
+    def plan(
+        self, checkpoint: Checkpoint, scheme: Scheme, context: int = DEFAULT_CONTEXT
+    ) -> MlxPlan:
+        """mlx-lm's cache grows with the conversation: no file says how far."""
         assert isinstance(scheme, MlxScheme), scheme.name
         return MlxPlan(checkpoint, scheme)
 

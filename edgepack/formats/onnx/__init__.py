@@ -1,7 +1,7 @@
 """ONNX: a folder that onnxruntime-genai generates from, and onnxruntime runs by itself.
 
 layout     where every tensor lies in the data file
-rotary     tables of angles, the data file's head
+rotary     tables of angles, which the graph wants as tensors
 graph      the operators, from the Decoder
 genai      genai_config.json
 plan       what the files will hold, and the encoder of their tensors
@@ -19,7 +19,7 @@ from edgepack.formats.onnx.genai import GENAI_FILE
 from edgepack.formats.onnx.graph import DATA_FILE, MODEL_FILE
 from edgepack.formats.onnx.plan import SIDE_FILES, OnnxPlan
 from edgepack.formats.onnx.reader import inspect, written_by
-from edgepack.memory import Program
+from edgepack.memory import DEFAULT_CONTEXT, Program
 from edgepack.models import Checkpoint, Decoder
 from edgepack.quant.schemes import Scheme, Schemes, onnx
 
@@ -34,12 +34,15 @@ class Onnx:
     program: Program = "onnxruntime-genai"
     schemes: Schemes = onnx
 
-    def cache_type(self, decoder: Decoder, scheme: Scheme) -> str:
+    def cache_types(self, decoder: Decoder, scheme: Scheme) -> tuple[str, ...]:
         """K and V are what activations are."""
-        return "f16" if scheme.name == "F16" else "f32"
+        return ("f16" if scheme.name == "F16" else "f32",)
 
-    def plan(self, checkpoint: Checkpoint, scheme: Scheme) -> OnnxPlan:
-        return OnnxPlan(checkpoint, scheme)
+    def plan(
+        self, checkpoint: Checkpoint, scheme: Scheme, context: int = DEFAULT_CONTEXT
+    ) -> OnnxPlan:
+        """GenAI makes room for the whole of a conversation before it begins: `context` tokens."""
+        return OnnxPlan(checkpoint, scheme, context)
 
     def inspect(self, path: Path) -> Artifact:
         return inspect(path)

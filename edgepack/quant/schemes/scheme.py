@@ -34,7 +34,10 @@ class Scheme(Protocol):
     def summary(self) -> str: ...
 
     def assign(self, decoder: Decoder) -> tuple[Assignment, ...]:
-        """An encoding for every weight that is stored, in the order of `decoder.weights`."""
+        """An encoding for every weight that is stored, in the order of `decoder.weights`.
+
+        What only this format stores comes first.
+        """
         ...
 
 
