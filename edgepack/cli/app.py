@@ -49,7 +49,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print the path alone.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an earlier OUT.")]
 To = Annotated[
-    list[str], typer.Option("--to", metavar="FORMAT", help="gguf, mlx or onnx; may be repeated.")
+    list[str],
+    typer.Option("--to", metavar="FORMAT[:SCHEME]", help="gguf, mlx or onnx; may be repeated."),
 ]
 SchemeName = Annotated[
     str | None, typer.Option("--scheme", metavar="NAME", help="Q4_K_M, Q8_0, F16, 4bit-g64, ...")

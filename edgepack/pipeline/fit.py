@@ -79,11 +79,11 @@ def fit(model: str, target: Target, settings: Settings, choice: Choice) -> FitTa
     """
     name, decoder = models.read_decoder(model)
     hardware = target.hardware()
-    if not choice.automatic:
-        pairs = choice.schemes()
-    else:
-        pairs = tuple((form, s) for form in choice.formats for s in form.schemes.USUAL)
-    rows = tuple(_weighed(decoder, hardware, settings, form, s) for form, s in pairs)
+    rows = tuple(
+        _weighed(decoder, hardware, settings, form, scheme)
+        for form, chosen in choice.picks()
+        for scheme in ([chosen] if chosen else form.schemes.USUAL)
+    )
     return FitTable(name, decoder, hardware, rows)
 
 
@@ -94,9 +94,12 @@ def weigh(
 
     Raises UsageError for unknown names, DoesNotFit with what would fit.
     """
-    if choice.automatic:
-        return tuple(_most_faithful(decoder, hardware, settings, form) for form in choice.formats)
-    rows = tuple(_weighed(decoder, hardware, settings, *pair) for pair in choice.schemes())
+    rows = tuple(
+        _weighed(decoder, hardware, settings, form, scheme)
+        if scheme
+        else _most_faithful(decoder, hardware, settings, form)
+        for form, scheme in choice.picks()
+    )
     for row in rows:
         if not row.fit.fits:
             raise _does_not_fit(row.fit, hardware)

@@ -112,4 +112,6 @@ class MlxLm(Runtime):
 
     def _cannot(self, what: str, error: Exception) -> DamagedInput:
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        return DamagedInput(f"{self._path}: mlx-lm cannot {what}: {reason[0]}", "write it again")
+        return DamagedInput(
+            f"{self._path}: mlx-lm cannot {what}: {reason[0]}", "write or fetch it again"
+        )

@@ -115,7 +115,7 @@ class OnnxRuntime(Runtime):
             )
         except Exception as error:  # onnxruntime's exceptions have no common base
             raise DamagedInput(
-                f"{self._path}: onnxruntime cannot run it: {error}", "write it again"
+                f"{self._path}: onnxruntime cannot run it: {error}", "write or fetch it again"
             ) from error
         return outputs
 
@@ -145,7 +145,7 @@ def _session(path: Path, threads: int) -> InferenceSession:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions have no common base
         raise DamagedInput(
-            f"{path}: onnxruntime cannot load it: {error}", "write it again"
+            f"{path}: onnxruntime cannot load it: {error}", "write or fetch it again"
         ) from error
 
 
@@ -172,7 +172,8 @@ def _text(folder: Path) -> _Text:
         tokenizer = onnxruntime_genai.Tokenizer(str(folder))
     except Exception as error:  # a bare RuntimeError, or what pybind11 makes of others
         raise DamagedInput(
-            f"{folder}: onnxruntime-genai cannot load its tokenizer: {error}", "write it again"
+            f"{folder}: onnxruntime-genai cannot load its tokenizer: {error}",
+            "write or fetch it again",
         ) from error
     # it stops at any of its stop tokens; the first is the one the checkpoint calls EOS
     stops = [int(token) for token in tokenizer.eos_token_ids]
@@ -191,5 +192,5 @@ def _plain_text(folder: Path) -> _Text:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception
-        raise DamagedInput(f"{path}: {error}", "write the artifact again") from error
+        raise DamagedInput(f"{path}: {error}", "write or fetch the artifact again") from error
     return _Text(lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids), None)

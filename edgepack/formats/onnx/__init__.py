@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgepack.errors import DamagedInput
+from edgepack.errors import DamagedInput, Missing
 from edgepack.formats.artifact import Artifact
 from edgepack.formats.onnx.genai import GENAI_FILE
 from edgepack.formats.onnx.graph import DATA_FILE, MODEL_FILE
@@ -58,8 +58,11 @@ class Onnx:
 
 
 def _is_ours(path: Path) -> bool:
-    """A file that a run was killed over before it wrote a byte is nobody else's."""
+    """A file that a run was killed over before it wrote a byte is nobody else's.
+
+    Without the extra nothing can be read, and so nothing is known to be ours.
+    """
     try:
         return path.stat().st_size == 0 or written_by(path) == "edgepack"
-    except (DamagedInput, OSError):
+    except (DamagedInput, Missing, OSError):
         return False

@@ -54,6 +54,11 @@ class Schemes(Protocol):
         """What people mean by a number of bits, most faithful first."""
         ...
 
+    @property
+    def GROUPS(self) -> tuple[int, ...]:  # noqa: N802
+        """How many weights may share a scale; none where blocks have fixed sizes."""
+        ...
+
     def scheme(self, name: str, *, plain: bool = False) -> Scheme:
         """The scheme called `name`; `plain` rounds to nearest instead of searching scales.
 
