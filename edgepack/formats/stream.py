@@ -26,12 +26,15 @@ from edgepack.formats.artifact import Artifact
 from edgepack.formats.protocol import Format, Piece, Plan, Progress
 from edgepack.memory import DEFAULT_CONTEXT
 from edgepack.models import Checkpoint, TensorRef, Weight
+from edgepack.models.safetensors import widened
 from edgepack.quant.schemes import Scheme
 from edgepack.units import format_bytes
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from edgepack.models.safetensors import Stored
 
 SLAB_ELEMENTS = 1024 * 1024  # 4 MiB of float32: still in the cache when it is encoded
 
@@ -162,10 +165,11 @@ def _encode_derived(
 
 
 def _read_and_encode(plans: Sequence[Plan], weight: Weight, slab: Slab) -> Encoded:
-    rows = slab.ref.read_rows(slab.start, slab.stop)
+    rows, peak = _widened(slab.ref.read_stored(slab.start, slab.stop))
     encodings = [plan.encoding(weight) for plan in plans]
     largest = min((e.largest for e in encodings if e), default=float("inf"))
-    _check_magnitudes(rows, slab, largest)
+    if not isfinite(peak) or peak > largest:
+        raise _beyond(rows, slab, largest)
     return rows.size, _encoded(plans, weight, slab.start, rows)
 
 
@@ -177,24 +181,36 @@ def _encoded(
     )
 
 
-def _check_magnitudes(rows: NDArray[np.float32], slab: Slab, largest: float) -> None:
-    """DamagedInput naming the first weight that is NaN, infinite, or beyond `largest`."""
-    if not rows.size:
-        return
-    peak = max(float(rows.max()), -float(rows.min()))  # NaN and infinities come through
-    if isfinite(peak) and peak <= largest:
-        return
+def _widened(stored: Stored) -> tuple[NDArray[np.float32], float]:
+    """Rows in float32, and their largest magnitude: NaN or infinite if one of them is."""
     import numpy as np
 
-    beyond = ~(np.abs(rows) <= (largest if isfinite(peak) else np.finfo(np.float32).max))
-    row, column = (int(i[0]) for i in np.nonzero(beyond))
+    from edgepack.quant.kernels import widening
+
+    peak = np.zeros(1, np.float32)
+    if stored.dtype == np.uint16:
+        rows = np.empty(stored.shape, np.float32)
+        widening.brain(stored.view(np.uint16).reshape(-1), rows.reshape(-1), peak)
+    else:
+        rows = widened(stored)
+        widening.magnitude(rows.reshape(-1), peak)
+    return rows, float(peak[0])
+
+
+def _beyond(rows: NDArray[np.float32], slab: Slab, largest: float) -> DamagedInput:
+    """The error for the first weight that is NaN, infinite, or else beyond `largest`."""
+    import numpy as np
+
+    finite = np.isfinite(rows)
+    bad = ~finite if not finite.all() else np.abs(rows) > largest
+    row, column = (int(i[0]) for i in np.nonzero(bad))
     place = f"at row {slab.start + row}, column {column}"
     found = f"{slab.ref.file}: tensor {slab.ref.name} holds {rows[row, column]} {place}"
-    if not isfinite(peak):
-        raise DamagedInput(
+    if not finite.all():
+        return DamagedInput(
             found, "weights must be finite; take the checkpoint from its source again"
         )
-    raise DamagedInput(
+    return DamagedInput(
         f"{found}, beyond the {largest:.3g} that its encoding can hold",
         "choose a scheme of a wider range, such as BF16 or F32",
     )
