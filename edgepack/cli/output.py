@@ -51,8 +51,9 @@ def command(function: Callable[P, Answer]) -> Callable[P, None]:
                 raise
             refusal = UsageError(f"{error.filename}: {error.strerror}", "give another path")
             fail(refusal, as_json=as_json, name=function.__name__)
-        except KeyboardInterrupt:
-            print("interrupted; nothing was published", file=sys.stderr)
+        except KeyboardInterrupt as stop:
+            notes = getattr(stop, "__notes__", [])
+            print("; ".join(("interrupted; nothing was published", *notes)), file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
         show(answer, as_json=as_json, quiet=quiet, name=function.__name__)
 

@@ -103,7 +103,7 @@ def write(
         Target(form, scheme, place, context)
         for (form, scheme), place in zip(chosen, places, strict=True)
     ]
-    artifacts = formats.write(checkpoint, targets, staged_progress(report, "write"))
+    artifacts = formats.write(checkpoint, targets, staged_progress(report, "write"), folder)
     return tuple(
         artifact.within(place.relative_to(folder))
         for artifact, place in zip(artifacts, places, strict=True)

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from edgepack import formats
-from edgepack.formats import stream
-from edgepack.formats.stream import in_order, slabs
+from edgepack.formats import slabs as module
+from edgepack.formats.slabs import slabs
+from edgepack.formats.stream import in_order
 from edgepack.models import TensorRef, open_checkpoint
 from edgepack.units import MIB
 
@@ -77,7 +78,7 @@ def test_a_failing_source_of_jobs_is_raised():
 
 @pytest.mark.parametrize(("rows", "multiple"), [(1, 1), (10, 1), (10, 4), (64, 8), (7, 64)])
 def test_slabs_cover_every_row_once(tmp_path, monkeypatch, rows, multiple):
-    monkeypatch.setattr(stream, "SLAB_ELEMENTS", 30)
+    monkeypatch.setattr(module, "SLAB_ELEMENTS", 30)
     ref = TensorRef("w", "F32", (rows, 10), tmp_path / "w", 0, rows * 40)
     cut = list(slabs(ref, multiple))
     assert [row for slab in cut for row in range(slab.start, slab.stop)] == list(range(rows))
@@ -94,7 +95,7 @@ def test_three_artifacts_take_one_read_of_every_slab(builder, tmp_path, monkeypa
         return original(ref, start, stop)
 
     monkeypatch.setattr(TensorRef, "read_stored", read_stored)
-    monkeypatch.setattr(stream, "SLAB_ELEMENTS", 640)
+    monkeypatch.setattr(module, "SLAB_ELEMENTS", 640)
     targets = []
     for name in formats.known():
         (tmp_path / name).mkdir()
