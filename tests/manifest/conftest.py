@@ -57,7 +57,15 @@ def make_checkpoint(root: Path) -> Checkpoint:
         ),
         gguf=GgufNaming("llama"),
     )
-    return Checkpoint(root, "tiny", None, decoder, (root / "model.safetensors",), {}, ())
+    return Checkpoint(
+        root=root,
+        name="tiny",
+        revision=None,
+        shards=(root / "model.safetensors",),
+        tensors={},
+        decoder=decoder,
+        skipped=(),
+    )
 
 
 def metrics(scope: str) -> Metrics:

@@ -18,7 +18,7 @@ from edgepack.formats.mlx.plan import MlxPlan
 from edgepack.formats.mlx.reader import inspect, is_mlx, written_by
 from edgepack.memory import Program
 from edgepack.models import Checkpoint, Decoder
-from edgepack.models.checkpoint import SIDE_FILES
+from edgepack.models.source import SIDE_FILES
 from edgepack.quant.schemes import Scheme, Schemes, mlx
 from edgepack.quant.schemes.mlx import MlxScheme
 
