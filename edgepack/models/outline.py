@@ -37,10 +37,7 @@ TASKS: Final[Mapping[str, Task]] = MappingProxyType(
     }
 )
 """The end of an architecture's name in transformers -> what optimum calls the task."""
-WRITERS: Final = (
-    "ForCausalLM",
-    "LMHeadModel",
-)  # these end with a task's name, or nearly, and write
+WRITERS: Final = ("ForCausalLM", "LMHeadModel")  # decoders that edgepack does not know
 
 WIDTH: Final = ("hidden_size", "d_model", "dim", "n_embd")
 HEADS: Final = ("num_attention_heads", "num_heads", "n_heads", "encoder_attention_heads", "n_head")

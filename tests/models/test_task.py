@@ -123,12 +123,12 @@ def test_pooling_never_leaves_the_folder(tmp_path, folder):
 
 
 def test_modules_must_be_objects(tmp_path):
-    with pytest.raises(DamagedInput, match="modules.json"):
+    with pytest.raises(DamagedInput, match=r"modules\.json"):
         models.open_model(write(tmp_path / "m", modules=["x"]))
 
 
 def test_without_tokenizer_json(tmp_path):
-    with pytest.raises(Missing, match="tokenizer.json"):
+    with pytest.raises(Missing, match=r"tokenizer\.json"):
         models.open_model(write(tmp_path / "m", tokenizer=False))
 
 

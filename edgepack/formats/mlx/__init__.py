@@ -16,6 +16,7 @@ from edgepack.formats.artifact import Artifact
 from edgepack.formats.mlx.layout import CONFIG, INDEX, WEIGHTS
 from edgepack.formats.mlx.plan import MlxPlan
 from edgepack.formats.mlx.reader import inspect, is_mlx, written_by
+from edgepack.formats.protocol import Exporter
 from edgepack.memory import Program
 from edgepack.models import Checkpoint, Decoder
 from edgepack.models.source import SIDE_FILES
@@ -32,6 +33,7 @@ class Mlx:
     suffix = ""
     program: Program = "mlx-lm"
     schemes: Schemes = mlx
+    exporter: Exporter | None = None
 
     def cache_type(self, decoder: Decoder, scheme: Scheme) -> str:
         """K and V stay in the type that the model calculates in."""
