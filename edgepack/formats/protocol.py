@@ -65,8 +65,19 @@ class Plan(Protocol):
 class Exporter(Protocol):
     """What writes models that are known by their task, and not by their inside."""
 
+    suffix: str  # of an entry
+
     @property
     def schemes(self) -> Schemes: ...
+
+    @property
+    def version(self) -> str:
+        """Packages that have a part in it, and their versions."""
+        ...
+
+    def graphs(self, entry: Path) -> tuple[Path, ...]:
+        """The files that a runtime loads of the artifact at `entry`, which is the first."""
+        ...
 
     def require(self) -> None:
         """Raises Missing where what it needs is not installed."""

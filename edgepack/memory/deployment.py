@@ -7,7 +7,7 @@ from typing import Literal
 
 from edgepack.errors import UsageError, unknown
 
-Program = Literal["llama-cli", "llama-server", "mlx-lm", "onnxruntime-genai"]
+Program = Literal["llama-cli", "llama-server", "mlx-lm", "onnxruntime-genai", "onnxruntime"]
 
 CONTEXT_STEP = 256
 """llama.cpp rounds every KV cache up to a multiple of this many cells."""

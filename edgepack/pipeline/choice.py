@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgepack import formats
 from edgepack.errors import UsageError, unknown
 from edgepack.formats import Format
-from edgepack.quant.schemes import Scheme
+from edgepack.quant.schemes import Scheme, Schemes
+
+Chosen = Sequence[tuple[Format, Scheme]]
 
 AUTO = "auto"  # the most faithful scheme that fits the device
+
+SchemesOf = Callable[[Format], Schemes]
+
+
+def own_schemes(form: Format) -> Schemes:
+    """Those of decoders."""
+    return form.schemes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,31 +51,32 @@ class Choice:
     def automatic(self) -> bool:
         return self.bits is None and (self.scheme is None or self.scheme.lower() == AUTO)
 
-    def schemes(self) -> tuple[tuple[Format, Scheme], ...]:
-        """A scheme for every format. Raises UsageError for a name, bits or group none has."""
+    def schemes(self, of: SchemesOf = own_schemes) -> Chosen:
+        """A scheme for every format, of those that `of` gives it.
+
+        Raises UsageError for a name, bits or group none has.
+        """
         if self.automatic:
             raise UsageError("no scheme was given", "give --scheme NAME or --bits N")
         if self.bits is None:
-            return self._named(self.scheme or "")
+            return self._named(self.scheme or "", of)
         return tuple(
-            (form, form.schemes.at(self.bits, self.group, plain=self.plain))
-            for form in self.formats
+            (form, of(form).at(self.bits, self.group, plain=self.plain)) for form in self.formats
         )
 
-    def _named(self, name: str) -> tuple[tuple[Format, Scheme], ...]:
-        found = {form.name: _scheme(form, name, self.plain) for form in self.formats}
+    def _named(self, name: str, of: SchemesOf) -> Chosen:
+        found = {form.name: _scheme(of(form), name, self.plain) for form in self.formats}
         bits = next((scheme.bits for scheme in found.values() if scheme), None)
         if bits is None:
-            known = (scheme.name for form in self.formats for scheme in form.schemes.FAITHFUL)
+            known = (scheme.name for form in self.formats for scheme in of(form).FAITHFUL)
             raise unknown("scheme", name, set(known))
         return tuple(
-            (form, found[form.name] or form.schemes.at(bits, plain=self.plain))
-            for form in self.formats
+            (form, found[form.name] or of(form).at(bits, plain=self.plain)) for form in self.formats
         )
 
 
-def _scheme(form: Format, name: str, plain: bool) -> Scheme | None:
+def _scheme(schemes: Schemes, name: str, plain: bool) -> Scheme | None:
     try:
-        return form.schemes.scheme(name, plain=plain)
+        return schemes.scheme(name, plain=plain)
     except UsageError:
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgepack import memory, models
+from edgepack import memory
 from edgepack.errors import DoesNotFit
 from edgepack.formats import Format
 from edgepack.hardware import Hardware
@@ -12,6 +12,7 @@ from edgepack.memory import Deployment, Fit
 from edgepack.models import Decoder
 from edgepack.pipeline.choice import Choice
 from edgepack.pipeline.device import Target
+from edgepack.pipeline.work import work_on
 from edgepack.quant.schemes import Scheme
 from edgepack.units import format_bytes
 
@@ -49,7 +50,8 @@ class FitTable:
     """One model on one device: a row per format and scheme, most faithful first."""
 
     model: str
-    decoder: Decoder
+    parameters: int
+    context_length: int
     hardware: Hardware
     rows: tuple[Weighed, ...]
 
@@ -62,19 +64,27 @@ class FitTable:
 
 
 def fit(model: str, target: Target, settings: Settings, choice: Choice) -> FitTable:
-    """Weigh `model` (a folder or hub id; only config.json is read) under each scheme.
+    """Weigh `model` (a folder or hub id) under each scheme.
 
-    Every usual scheme of every chosen format, or the one chosen. Raises whatever opening the
-    model, the device and the settings raise; whether anything fits is in the table.
+    Of a decoder config.json alone is read, of another model its weights' headers too. Every usual
+    scheme of every chosen format, or the one chosen. Raises whatever opening the model, the device
+    and the settings raise; whether anything fits is in the table.
     """
-    name, decoder = models.read_decoder(model)
+    work = work_on(model)
     hardware = target.hardware()
+    rows = work.table(hardware, settings, choice)
+    return FitTable(work.name, work.parameters, work.context_length, hardware, rows)
+
+
+def table(
+    decoder: Decoder, hardware: Hardware, settings: Settings, choice: Choice
+) -> tuple[Weighed, ...]:
+    """Every usual scheme of every chosen format, or the one chosen."""
     if not choice.automatic:
         pairs = choice.schemes()
     else:
         pairs = tuple((form, s) for form in choice.formats for s in form.schemes.USUAL)
-    rows = tuple(_weighed(decoder, hardware, settings, form, s) for form, s in pairs)
-    return FitTable(name, decoder, hardware, rows)
+    return tuple(_weighed(decoder, hardware, settings, form, s) for form, s in pairs)
 
 
 def weigh(
@@ -89,7 +99,7 @@ def weigh(
     rows = tuple(_weighed(decoder, hardware, settings, *pair) for pair in choice.schemes())
     for row in rows:
         if not row.fit.fits:
-            raise _does_not_fit(row.fit, hardware)
+            raise does_not_fit(row.fit, hardware)
     return rows
 
 
@@ -112,7 +122,8 @@ def _weighed(
     return Weighed(form, scheme, deployment, memory.fit(decoder, scheme, hardware, deployment))
 
 
-def _does_not_fit(fit: Fit, hardware: Hardware) -> DoesNotFit:
+def does_not_fit(fit: Fit, hardware: Hardware) -> DoesNotFit:
+    """The error for a scheme that was asked for by name."""
     longest = fit.longest_context
     return DoesNotFit(
         f"{fit.scheme} needs {format_bytes(fit.footprint.total)} at a context of "

@@ -123,7 +123,7 @@ def describe(checkpoint: Checkpoint, artifact: Artifact, folder: Path, **changes
     """`compose` with everything filled in but what a test changes."""
     report = changes.pop("report", None) or make_report()
     nouns = {
-        "checkpoint": checkpoint,
+        "model": checkpoint,
         "source": manifest.source_records(checkpoint),
         "artifacts": (artifact,),
         "hardware": Hardware(

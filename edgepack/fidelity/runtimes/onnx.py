@@ -40,7 +40,7 @@ class OnnxRuntime(Runtime):
             raise missing_extra("onnxruntime", "onnx") from error
         self.version = f"onnxruntime {onnxruntime.__version__}"
         self._path = path
-        self._session: InferenceSession | None = _session(path, threads or usable_cores())
+        self._session: InferenceSession | None = session(path, threads or usable_cores())
         shapes = {value.name: value.shape for value in self._session.get_outputs()}
         try:
             self.vocabulary = int(shapes["logits"][2])
@@ -124,7 +124,7 @@ class OnnxRuntime(Runtime):
         return self._session
 
 
-def _session(path: Path, threads: int) -> InferenceSession:
+def session(path: Path, threads: int) -> InferenceSession:
     """The model, loaded; nothing is printed. Raises DamagedInput."""
     import onnxruntime
 

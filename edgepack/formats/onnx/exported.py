@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -20,17 +21,18 @@ from edgepack.errors import (
     missing_extra,
 )
 from edgepack.formats.artifact import Artifact
-from edgepack.formats.onnx.files import EXPORT, graph_names, side_files
+from edgepack.formats.onnx.files import EXPORT, graph_names, graphs_at, side_files
 from edgepack.formats.onnx.reader import inspect
 from edgepack.formats.onnx.tensors import LARGEST_MODEL
 from edgepack.formats.protocol import Progress
 from edgepack.models import TaskModel
 from edgepack.quant.schemes import Scheme, Schemes, exported
-from edgepack.quant.schemes.exported import F32
+from edgepack.quant.schemes.exported import F32, stored_bytes
 
 __all__ = ["Exported"]
 
 PACKAGES: Final = {"optimum.exporters.onnx": "optimum-onnx", "torch": "torch"}
+NAMED: Final = ("optimum-onnx", "transformers", "torch", "onnxruntime")
 CHILD: Final = "edgepack.formats.onnx.export"
 LOG: Final = "export.log"
 FAILURES: Final[tuple[type[EdgepackError], ...]] = (DamagedInput, Missing, Unsupported)
@@ -44,6 +46,14 @@ class Exported:
     """
 
     schemes: Schemes = exported
+    suffix = ".onnx"
+
+    @property
+    def version(self) -> str:
+        return ", ".join(f"{package} {version(package)}" for package in NAMED)
+
+    def graphs(self, entry: Path) -> tuple[Path, ...]:
+        return graphs_at(entry)
 
     def require(self) -> None:
         """Raises Missing where the extra is not installed."""
@@ -58,7 +68,7 @@ class Exported:
         for weights that do not belong to config.json, OutputError where the disk refuses.
         """
         self.require()
-        if sum(F32.stored_bytes(ref.shape) for ref in model.tensors.values()) > LARGEST_MODEL:
+        if sum(stored_bytes(F32, ref.shape) for ref in model.tensors.values()) > LARGEST_MODEL:
             raise Unsupported(
                 f"{model.root}: exported in float32 it is larger than one ONNX file can be (2 GiB)",
                 "take a smaller model",

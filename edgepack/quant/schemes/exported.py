@@ -11,7 +11,7 @@ from math import prod
 
 from edgepack.errors import Unsupported, UsageError, unknown
 from edgepack.models.decoder import Decoder
-from edgepack.quant.schemes.scheme import Assignment
+from edgepack.quant.schemes.scheme import Assignment, Scheme
 
 FLOAT_BYTES = 4
 SCALE_BYTES = 5  # a float32 scale and an 8-bit zero point
@@ -32,12 +32,13 @@ class ExportedScheme:
             "--bits 8 has a scheme for decoders",
         )
 
-    def stored_bytes(self, shape: tuple[int, ...]) -> int:
-        """Bytes of one tensor, near enough to tell whether a model fits: the exporter leaves out
-        what the task does not need."""
-        if self.bits == 32 or len(shape) < 2:
-            return FLOAT_BYTES * prod(shape)
-        return prod(shape) + SCALE_BYTES * shape[0]
+
+def stored_bytes(scheme: Scheme, shape: tuple[int, ...]) -> int:
+    """Bytes of one tensor, near enough to tell whether a model fits: an exporter leaves out what
+    the task does not need."""
+    if scheme.bits == F32.bits or len(shape) < 2:
+        return FLOAT_BYTES * prod(shape)
+    return prod(shape) + SCALE_BYTES * shape[0]
 
 
 F32 = ExportedScheme("F32", 32, "full precision")
