@@ -125,7 +125,7 @@ def fit(
     answer = verb.fit(model, _target(device, memory), verb.Settings(ctx, kv, slots), choice)
     data = {
         "model": answer.model,
-        "parameters": answer.decoder.parameters,
+        "parameters": answer.parameters,
         "device": answer.hardware.name,
         "fits": [
             {"format": row.form.name, "deployment": plain(row.deployment), **_fit_data(row.fit)}
@@ -253,9 +253,9 @@ def verify(
     from edgepack import manifest
     from edgepack.cli import tables
     from edgepack.cli.plain import plain
-    from edgepack.models import open_checkpoint
+    from edgepack.models import open_model
 
-    checked = manifest.verify(package, open_checkpoint(source) if source else None)
+    checked = manifest.verify(package, open_model(source) if source else None)
     return Answer(plain(checked), lambda: tables.verified(package, checked))
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from edgepack.fidelity import FidelityReport
+    from edgepack.fidelity.outputs.metrics import OutputMetrics
     from edgepack.formats import Artifact
     from edgepack.hardware import Figure, Hardware
     from edgepack.manifest import Verified
@@ -98,8 +99,8 @@ def fit(answer: FitTable) -> None:
         for place in places
     )
     write(
-        f"{answer.model}: {format_count(answer.decoder.parameters)} parameters, "
-        f"trained for {answer.decoder.context_length:,} tokens",
+        f"{answer.model}: {format_count(answer.parameters)} parameters, "
+        f"trained for {answer.context_length:,} tokens",
         f"{answer.hardware.name}: {offered} for a model; "
         f"context {d.context:,}, {_caches(answer.rows)}, {d.slots} slot{'s' * (d.slots > 1)}",
     )
@@ -142,7 +143,19 @@ def _fit_row(fit: Fit) -> tuple[str, ...]:
 
 
 def fidelity(report: FidelityReport) -> None:
-    """Distances by span, then the verdict and its reasons."""
+    """The distances, then the verdict and its reasons."""
+    write(
+        f"{report.runtime} {report.runtime_version} against {report.reference} in float32: "
+        f"{report.documents} documents, {report.tokens:,} tokens",
+        _outputs(report.outputs) if report.outputs else _spans(report),
+        f"verdict: {report.verdict} ({report.profile})",
+        *(f"  {reason}" for reason in report.reasons),
+        *(f"note: {note}" for note in report.notes),
+    )
+
+
+def _spans(report: FidelityReport) -> Table:
+    """Distances by span."""
     rows = [
         (
             m.scope,
@@ -163,14 +176,28 @@ def fidelity(report: FidelityReport) -> None:
         "span", "tokens", "mean KLD", "95% upper", "p99", "max",
         "top-1", "hard flips", "broken", "ln PPL",
     )  # fmt: skip
-    write(
-        f"{report.runtime} {report.runtime_version} against {report.reference} in float32: "
-        f"{report.documents} documents, {report.tokens:,} tokens",
-        table(headings, rows),
-        f"verdict: {report.verdict} ({report.profile})",
-        *(f"  {reason}" for reason in report.reasons),
-        *(f"note: {note}" for note in report.notes),
+    return table(headings, rows)
+
+
+def _outputs(measured: OutputMetrics) -> Table:
+    """Distances of vectors, differences and first choices of logits."""
+    headings = (
+        "outputs", "rows", "1 - cosine", "95% upper", "max",
+        "difference", "95% upper", "max", "top-1", "broken",
+    )  # fmt: skip
+    row = (
+        measured.kind,
+        f"{measured.rows:,}",
+        f"{measured.distance.value:.2g}",
+        f"{measured.distance.upper:.2g}",
+        f"{measured.distance_max:.2g}",
+        f"{measured.difference.value:.2g}",
+        f"{measured.difference.upper:.2g}",
+        f"{measured.difference_max:.2g}",
+        f"{measured.top1.value:.2%}" if measured.top1 else "",
+        f"{measured.broken_documents.value:.2%}",
     )
+    return table(headings, [row])
 
 
 def packed(result: Packed) -> None:
@@ -193,6 +220,8 @@ def _kinds(artifact: Artifact) -> str:
 
 
 def _distance(report: FidelityReport) -> str:
+    if report.outputs is not None:
+        return _output_distance(report.outputs)
     measured = report.overall
     if measured is None:
         return "not measured"
@@ -202,10 +231,19 @@ def _distance(report: FidelityReport) -> str:
     )
 
 
+def _output_distance(measured: OutputMetrics) -> str:
+    choices = f", top-1 {measured.top1.value:.2%}" if measured.top1 else ""
+    return (
+        f"cosine {1 - measured.distance.value:.4g}, difference {measured.difference.value:.2g}"
+        f"{choices} over {measured.rows:,} {measured.kind}"
+    )
+
+
 def planned(done: Quantized) -> None:
     """What would be written, and where."""
     for plan in done.planned:
-        size = f"{format_bytes(plan.size)} ({plan.size} bytes)"
+        exactly = f" ({plan.size} bytes)" if plan.exact else ", more or less,"
+        size = f"{format_bytes(plan.size)}{exactly}"
         write(f"{plan.format} {plan.scheme}: {size} would be written to {done.out}")
 
 

@@ -8,6 +8,7 @@ gates      profiles, limits, the verdict
 report     FidelityReport
 runtimes/  what an artifact runs in
 reference  the checkpoint itself, in float32
+outputs/   the same for models known by their task: outputs in place of the next token
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ __all__ = [
     "Runtime",
     "profile",
     "read_corpus",
+    "report_on",
     "score_documents",
     "validate",
 ]
@@ -72,6 +74,32 @@ def validate(
     two vocabularies differ or the reference's own logits are not finite.
     """
     scores = score_documents(reference, runtime, documents, progress)
+    return report_on(
+        scores,
+        documents,
+        limits,
+        identity=identity,
+        runtime=(runtime.name, runtime.version),
+        broken=broken,
+        floor=floor,
+        seed=seed,
+        text_of=text_of,
+    )
+
+
+def report_on(
+    scores: TokenScores,
+    documents: Sequence[Document],
+    limits: Profile,
+    *,
+    identity: str,
+    runtime: tuple[str, str],
+    broken: tuple[str, ...] = (),
+    floor: float = 0.0,
+    seed: int = 0,
+    text_of: Callable[[int], str] | None = None,
+) -> FidelityReport:
+    """The verdict on scored tokens, as `validate` gives it; `runtime` is its name and version."""
     overall = summarize(scores, "all", seed=seed)
     present = (span for code, span in enumerate(SPANS) if code in scores.span)
     spans = tuple(summarize(scores, span, seed=seed) for span in present)
@@ -87,8 +115,8 @@ def validate(
         powered=judgement.powered,
         profile=limits.name,
         reference=identity,
-        runtime=runtime.name,
-        runtime_version=runtime.version,
+        runtime=runtime[0],
+        runtime_version=runtime[1],
         documents=len(documents),
         tokens=len(scores.kl),
         overall=overall,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 from edgepack.errors import DamagedInput, Missing
 from edgepack.fidelity.spans import REPLY_ROLES, Message, Span, Tokenizer, chat_spans
@@ -31,6 +31,11 @@ def read_corpus(path: Path, tokenizer: Tokenizer) -> tuple[Document, ...]:
     as it is, other keys included. Raises Missing without a file, DamagedInput naming file and line
     for anything else, Unsupported when the chat template leaves a reply out.
     """
+    return tuple(_document(path, number, entry, tokenizer) for number, entry in read_entries(path))
+
+
+def read_entries(path: Path) -> tuple[tuple[int, Any], ...]:
+    """Number and value of every line of a JSONL file that is not empty. Raises as read_corpus."""
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except FileNotFoundError as error:
@@ -38,22 +43,22 @@ def read_corpus(path: Path, tokenizer: Tokenizer) -> tuple[Document, ...]:
     except (OSError, ValueError) as error:  # ValueError: not UTF-8, or NUL in the path
         reason = getattr(error, "strerror", None) or error
         raise DamagedInput(f"{path} cannot be read: {reason}", "write it as UTF-8 JSONL") from error
-    documents = tuple(
-        _document(path, number, line, tokenizer)
-        for number, line in enumerate(lines, start=1)
-        if line.strip()
-    )
-    if not documents:
+    numbered = enumerate(lines, start=1)
+    found = tuple((n, _entry(f"{path}, line {n}", line)) for n, line in numbered if line.strip())
+    if not found:
         raise DamagedInput(f"{path} holds no documents", "write one JSON object a line")
-    return documents
+    return found
 
 
-def _document(path: Path, number: int, line: str, tokenizer: Tokenizer) -> Document:
-    place = f"{path}, line {number}"
+def _entry(place: str, line: str) -> Any:
     try:
-        entry = json.loads(line)
+        return json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:
         raise DamagedInput(f"{place}: not JSON: {error}", "write one JSON object a line") from error
+
+
+def _document(path: Path, number: int, entry: Any, tokenizer: Tokenizer) -> Document:
+    place = f"{path}, line {number}"
     text_span: Span = "text"
     match entry:
         case {"messages": messages} if _are_messages(messages):

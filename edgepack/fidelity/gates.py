@@ -150,26 +150,26 @@ def checks(metrics: Metrics, limits: Profile, *, floor: float = 0.0) -> Iterator
         ("p99 KLD", metrics.kl_p99, limits.kl_p99),
         ("p99.9 KLD", metrics.kl_p999, limits.kl_p999),
     ):
-        yield Check(metrics.scope, figure, interval, limit, _at_most(interval, limit))
+        yield Check(metrics.scope, figure, interval, limit, at_most(interval, limit))
     if metrics.scope != "prompt":
         top1 = metrics.top1
         misses = Interval(1 - top1.value, 1 - top1.upper, 1 - top1.lower)
-        outcome = _at_most(misses, 1 - limits.top1)
+        outcome = at_most(misses, 1 - limits.top1)
         yield Check(metrics.scope, "top-1 agreement", top1, limits.top1, outcome)
     flips = 0.0 if strict else limits.hard_flips
-    yield _rate_check(metrics, "hard flips", metrics.hard_flips, flips)
+    yield rate_check(metrics.scope, "hard flips", metrics.hard_flips, flips)
     if metrics.scope == "all":
         share, limit = metrics.broken_documents, limits.broken_documents
-        yield _rate_check(metrics, "broken documents", share, limit)
+        yield rate_check(metrics.scope, "broken documents", share, limit)
 
 
-def _rate_check(metrics: Metrics, figure: str, rate: Interval, limit: float) -> Check:
+def rate_check(scope: str, figure: str, rate: Interval, limit: float) -> Check:
     """A limit of zero is about the sample: it holds where nothing was seen."""
-    outcome = _at_most(rate, limit) if limit else "fail" if rate.value > 0 else "pass"
-    return Check(metrics.scope, figure, rate, limit, outcome)
+    outcome = at_most(rate, limit) if limit else "fail" if rate.value > 0 else "pass"
+    return Check(scope, figure, rate, limit, outcome)
 
 
-def _at_most(interval: Interval, limit: float) -> Outcome:
+def at_most(interval: Interval, limit: float) -> Outcome:
     if interval.upper <= limit:
         return "pass"
     return "fail" if interval.lower > limit else "undecided"

@@ -9,6 +9,7 @@ from typing import Any, Final, Self
 from edgepack.fidelity.bootstrap import Interval
 from edgepack.fidelity.gates import Verdict
 from edgepack.fidelity.metrics import Metrics
+from edgepack.fidelity.outputs.metrics import OutputMetrics
 from edgepack.fidelity.spans import Span
 
 SCHEMA_VERSION: Final = 1
@@ -41,7 +42,11 @@ class WorstToken:
 
 @dataclass(frozen=True, slots=True)
 class FidelityReport:
-    """`reasons` led to the verdict, `notes` did not; `powered` says the sample was full-sized."""
+    """`reasons` led to the verdict, `notes` did not; `powered` says the sample was full-sized.
+
+    Tokens are summed up in `overall` and `spans`; for a model whose outputs are no next tokens
+    these are empty, and `outputs` has the figures.
+    """
 
     verdict: Verdict
     reasons: tuple[str, ...]
@@ -56,6 +61,7 @@ class FidelityReport:
     overall: Metrics | None = None
     spans: tuple[Metrics, ...] = ()
     worst: tuple[WorstToken, ...] = ()
+    outputs: OutputMetrics | None = None
 
     @classmethod
     def not_run(cls, reason: str) -> Self:
@@ -76,6 +82,6 @@ def _plain(value: Any) -> Any:
         return float(f"{value:.{_DIGITS}g}") if isfinite(value) else None
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, Metrics | Interval | WorstToken):
+    if isinstance(value, Metrics | OutputMetrics | Interval | WorstToken):
         return _plain_fields(value)
     return value

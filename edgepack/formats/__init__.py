@@ -13,12 +13,13 @@ from pathlib import Path
 
 from edgepack.errors import unknown
 from edgepack.formats.artifact import Artifact, EncodingCount, FileRecord
-from edgepack.formats.protocol import Format, Plan, Progress
+from edgepack.formats.protocol import Exporter, Format, Plan, Progress
 from edgepack.formats.stream import Target, write
 
 __all__ = [
     "Artifact",
     "EncodingCount",
+    "Exporter",
     "FileRecord",
     "Format",
     "Plan",

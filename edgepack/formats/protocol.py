@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from edgepack.errors import DamagedInput
 from edgepack.formats.artifact import Artifact
 from edgepack.memory import DEFAULT_CONTEXT, Program
-from edgepack.models import Checkpoint, Decoder, Weight
+from edgepack.models import Checkpoint, Decoder, TaskModel, Weight
 from edgepack.quant.encodings import Encoding
 from edgepack.quant.schemes import Scheme, Schemes
 
@@ -85,16 +85,43 @@ class Plan(Protocol):
         ...
 
 
+class Exporter(Protocol):
+    """What writes models that are known by their task, and not by their inside."""
+
+    suffix: str  # of an entry
+
+    @property
+    def schemes(self) -> Schemes: ...
+
+    @property
+    def version(self) -> str:
+        """Packages that have a part in it, and their versions."""
+        ...
+
+    def graphs(self, entry: Path) -> tuple[Path, ...]:
+        """The files that a runtime loads of the artifact at `entry`, which is the first."""
+        ...
+
+    def require(self) -> None:
+        """Raises Missing where what it needs is not installed."""
+        ...
+
+    def write(self, model: TaskModel, scheme: Scheme, folder: Path, progress: Progress) -> Artifact:
+        """The artifact, in the empty `folder`, described as read back."""
+        ...
+
+
 class Format(Protocol):
     """One on-disk format: what it would write, and reading back what lies there.
 
     `suffix` is that of the one file an artifact consists of, empty where it is a folder; `program`
-    is what runs it.
+    is what runs a decoder; `exporter` is None where a format holds decoders only.
     """
 
     name: str
     suffix: str
     program: Program
+    exporter: Exporter | None
 
     @property
     def schemes(self) -> Schemes: ...

@@ -25,8 +25,8 @@ from edgepack.manifest.manifest import (
     weight_bytes,
 )
 from edgepack.manifest.toml import text_digest
-from edgepack.memory import DecodeSpeed, Deployment, Fit, cache_law
-from edgepack.models import Checkpoint
+from edgepack.memory import CacheGroup, DecodeSpeed, Deployment, Fit, cache_law
+from edgepack.models import Checkpoint, Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +37,17 @@ class Measurement:
     file: FileRecord
 
 
-def source_records(checkpoint: Checkpoint) -> tuple[FileRecord, ...]:
-    """Every source file, hashed; paths are relative to the checkpoint."""
+def source_records(model: Source) -> tuple[FileRecord, ...]:
+    """Every source file, hashed; paths are relative to the model's folder."""
     return tuple(
-        FileRecord(path.relative_to(checkpoint.root).as_posix(), path.stat().st_size, sha256)
-        for path, sha256 in checkpoint.digests()
+        FileRecord(path.relative_to(model.root).as_posix(), path.stat().st_size, sha256)
+        for path, sha256 in model.digests()
     )
 
 
 def compose(
     *,
-    checkpoint: Checkpoint,
+    model: Source,
     source: Sequence[FileRecord],
     artifacts: Sequence[Artifact],
     hardware: Hardware,
@@ -56,17 +56,18 @@ def compose(
     measurements: Sequence[Measurement],
     corpus_sha256: str | None,
     argv: Sequence[str],
+    exporter: str | None = None,
 ) -> Manifest:
     """All that edgepack.toml says; the sequences go with `artifacts`, one by one."""
     described = Manifest(
         schema=SCHEMA,
         digest="",
-        model=model_section(checkpoint),
+        model=model_section(model),
         source=tuple(source),
         artifacts=tuple(artifacts),
         memory=MemorySection(
             weights=tuple(WeightBytes(a.files[0].path, weight_bytes(a)) for a in artifacts),
-            cache=cache_law(checkpoint.decoder),
+            cache=law_of(model),
         ),
         fit=tuple(
             _fit(artifact, fit, hardware, deployment)
@@ -84,22 +85,26 @@ def compose(
             )
             for artifact, found in zip(artifacts, measurements, strict=True)
         ),
-        toolchain=_toolchain(argv),
+        toolchain=_toolchain(argv, exporter),
     )
     return replace(described, digest=text_digest(described))
 
 
-def model_section(checkpoint: Checkpoint) -> ModelSection:
-    """What the checkpoint says of itself."""
-    decoder = checkpoint.decoder
+def law_of(model: Source) -> tuple[CacheGroup, ...]:
+    """The KV cache as a law; empty for a model that keeps none."""
+    return cache_law(model.decoder) if isinstance(model, Checkpoint) else ()
+
+
+def model_section(model: Source) -> ModelSection:
+    """What the model says of itself."""
     return ModelSection(
-        name=_text(checkpoint.name),
-        revision=checkpoint.revision,
-        licence=checkpoint.card.licence,
-        architecture=decoder.gguf.architecture,
-        parameters=decoder.parameters,
-        vocabulary=decoder.vocabulary,
-        context_length=decoder.context_length,
+        name=_text(model.name),
+        revision=model.revision,
+        licence=model.card.licence,
+        architecture=model.architecture,
+        parameters=model.parameters,
+        vocabulary=model.vocabulary,
+        context_length=model.context_length,
     )
 
 
@@ -125,7 +130,7 @@ def _rounded(speed: DecodeSpeed) -> DecodeSpeed:
     return DecodeSpeed(low, high, speed.basis)
 
 
-def _toolchain(argv: Sequence[str]) -> ToolchainSection:
+def _toolchain(argv: Sequence[str], exporter: str | None) -> ToolchainSection:
     return ToolchainSection(
         edgepack=__version__,
         python=platform.python_version(),
@@ -133,6 +138,7 @@ def _toolchain(argv: Sequence[str]) -> ToolchainSection:
         numba=version("numba"),
         platform=f"{platform.system()} {platform.machine()}",
         argv=tuple(_text(argument) for argument in argv),
+        exporter=exporter,
     )
 
 

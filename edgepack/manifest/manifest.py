@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from edgepack.fidelity.gates import Verdict
+from edgepack.fidelity.outputs.metrics import Kind
 from edgepack.fidelity.spans import Span
 from edgepack.formats import Artifact, FileRecord
 from edgepack.memory import CacheGroup, DecodeSpeed, Deployment, Footprint
@@ -101,6 +102,21 @@ class SpanFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputFigures:
+    """The headline where a model's outputs are vectors or classes: `distance` is one minus the
+    cosine, `difference` the largest of a row, `top1` absent where a row is no choice."""
+
+    kind: Kind
+    rows: int
+    distance: Bounds
+    difference: Bounds
+    top1: Bounds | None
+    broken_documents: Bounds
+    distance_max: float | None
+    difference_max: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """The part of a fidelity report that the manifest repeats; names are the report's own."""
 
@@ -115,6 +131,7 @@ class Measured:
     tokens: int
     overall: OverallFigures | None
     spans: tuple[SpanFigures, ...]
+    outputs: OutputFigures | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +155,8 @@ class FidelitySection:
 class ToolchainSection:
     """What made the package; `platform` is the machine that did, not the device it is for.
 
-    The runtimes that measured it are named with what they measured.
+    The runtimes that measured it are named with what they measured; `exporter` names the programs
+    that wrote the artifacts, where edgepack did not.
     """
 
     edgepack: str
@@ -147,6 +165,7 @@ class ToolchainSection:
     numba: str
     platform: str
     argv: tuple[str, ...]
+    exporter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from typing import Final
 from edgepack import formats
 from edgepack.errors import DamagedInput, EdgepackError
 from edgepack.formats import Artifact, FileRecord
-from edgepack.manifest.compose import model_section
+from edgepack.manifest.compose import law_of, model_section
 from edgepack.manifest.folder import MANIFEST, read, read_measured
 from edgepack.manifest.manifest import (
     FidelitySection,
@@ -29,9 +29,10 @@ from edgepack.manifest.manifest import (
     weight_bytes,
 )
 from edgepack.manifest.toml import text_digest
-from edgepack.memory import cache_bytes, cache_law
-from edgepack.models import Checkpoint
+from edgepack.memory import cache_bytes, task
+from edgepack.models import Source, TaskModel
 from edgepack.models.digest import sha256_of
+from edgepack.quant.schemes.exported import scheme
 
 UNRECORDED: Final = frozenset({MANIFEST, "model.sig"})  # the signature covers the manifest
 _SHOWN: Final = 20
@@ -48,7 +49,7 @@ class Verified:
     checks: tuple[str, ...]
 
 
-def verify(folder: Path, source: Checkpoint | None = None) -> Verified:
+def verify(folder: Path, source: Source | None = None) -> Verified:
     """Recompute everything in the manifest of `folder`.
 
     With `source`, also hash the checkpoint's files and compare what is said of the model with it.
@@ -81,7 +82,7 @@ def verify(folder: Path, source: Checkpoint | None = None) -> Verified:
     return Verified(folder, manifest, tuple(_checks(manifest, source)))
 
 
-def _checks(manifest: Manifest, source: Checkpoint | None) -> Iterator[str]:
+def _checks(manifest: Manifest, source: Source | None) -> Iterator[str]:
     yield f"{len(manifest.files)} files have the recorded size and sha256, and there are no others"
     for artifact in manifest.artifacts:
         tensors = sum(count.tensors for count in artifact.histogram)
@@ -226,13 +227,16 @@ def _fit_differences(
     kv = cache_bytes(manifest.memory.cache, fit.deployment)
     if fit.footprint.kv != kv:
         yield f"{name} has footprint.kv {fit.footprint.kv}, the law in memory.cache gives {kv}"
+    held = weight_bytes(artifact)
+    if fit.deployment.program == "onnxruntime" and fit.footprint.weights != held:
+        yield f"{name} has footprint.weights {fit.footprint.weights}, the histogram gives {held}"
     if fit.total != fit.footprint.total:
         yield f"{name} has total {fit.total}, its footprint adds up to {fit.footprint.total}"
     if fit.headroom != fit.budget - fit.total:
         yield f"{name} has headroom {fit.headroom}, budget less total is {fit.budget - fit.total}"
 
 
-def _source_differences(source: Checkpoint, manifest: Manifest) -> Iterator[str]:
+def _source_differences(source: Source, manifest: Manifest) -> Iterator[str]:
     """The checkpoint's files now (links are how a hub cache stores them), and what it is."""
     for record in manifest.source:
         what = _file_difference(source.root, record, links=True)
@@ -243,9 +247,22 @@ def _source_differences(source: Checkpoint, manifest: Manifest) -> Iterator[str]
         there, here = getattr(now, field.name), getattr(manifest.model, field.name)
         if there != here and field.name not in _NAMING:
             yield f"{source.root} has {field.name} {there!r}, {MANIFEST} says {here!r}"
-    law = cache_law(source.decoder)
+    law = law_of(source)
     if law != manifest.memory.cache:
         yield f"{source.root} has the cache law {law}, {MANIFEST} says {manifest.memory.cache}"
+    if isinstance(source, TaskModel):
+        yield from _footprint_differences(source, manifest)
+
+
+def _footprint_differences(source: TaskModel, manifest: Manifest) -> Iterator[str]:
+    """What the law of models without a cache gives for the recorded weights."""
+    weights = {recorded.path: recorded.size for recorded in manifest.memory.weights}
+    for fit in manifest.fit:
+        law = task.footprint(
+            source.outline, weights[fit.artifact], scheme(fit.scheme), fit.deployment.context
+        )
+        if fit.footprint != law:
+            yield f"fit of {fit.artifact} has {fit.footprint}, the law gives {law}"
 
 
 def _differences(folder: Path, found: list[str]) -> DamagedInput:

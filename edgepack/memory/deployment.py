@@ -7,7 +7,7 @@ from typing import Literal
 
 from edgepack.errors import UsageError, unknown
 
-Program = Literal["llama-cli", "llama-server", "mlx-lm", "onnxruntime-genai"]
+Program = Literal["llama-cli", "llama-server", "mlx-lm", "onnxruntime-genai", "onnxruntime"]
 
 DEFAULT_CONTEXT = 4096
 """Tokens a runtime makes room for unless told otherwise, where the model was trained for more."""

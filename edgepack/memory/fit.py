@@ -75,7 +75,7 @@ def fit(decoder: Decoder, scheme: Scheme, hardware: Hardware, deployment: Deploy
     """
     copies = copied_bytes(decoder, scheme, deployment.program)
     need = footprint(decoder, scheme, deployment)
-    place, budget = _place(hardware, need.total)
+    place, budget = place_for(hardware, need.total)
     preferred = place == hardware.places[0]
     notes = _notes(decoder, place, deployment)
     if not preferred and need.total <= budget:
@@ -166,7 +166,7 @@ def does_not_fit(candidates: Sequence[Fit]) -> DoesNotFit:
     )
 
 
-def _place(hardware: Hardware, need: int) -> tuple[Place, int]:
+def place_for(hardware: Hardware, need: int) -> tuple[Place, int]:
     """The first place with `need` bytes, else the largest, and the bytes it has."""
     sizes = [(place, place.memory.value or 0) for place in hardware.places]
     if not sizes:

@@ -36,6 +36,7 @@ PROCESS_BYTES: Mapping[Program, int] = MappingProxyType(
         "llama-server": 28 * MIB,
         "mlx-lm": 80 * MIB,
         "onnxruntime-genai": 66 * MIB,
+        "onnxruntime": 66 * MIB,
     }
 )
 """Resident memory of a process beyond its buffers: code, stacks, work space.
@@ -44,7 +45,7 @@ Measured as peak resident memory less weights, KV cache, compute and output buff
 x86-64: 27.7 MiB for xllamacpp 2026.10.11549, prefill of 512 tokens with all logits. With the
 tokenizer below, footprints of 44 to 840 MiB then come out 1% to 4% above what was measured. The
 others include the Python that drives them: mlx-lm 0.32.2 with mlx 0.32.4, onnxruntime-genai 0.18.0,
-each answering one question of fixtures/reasoner at 4 bits.
+each answering one question of fixtures/reasoner at 4 bits; for onnxruntime see memory.task.
 """
 
 VOCABULARY_ENTRY_BYTES = 600

@@ -15,15 +15,27 @@ EXTENT_LIMIT = 2**31  # no width or count of a real model is near this
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from `path`. Raises Missing or DamagedInput naming the file."""
+    value = _load(path)
+    if not isinstance(value, dict):
+        raise DamagedInput(f"{path}: found a JSON {type(value).__name__}", "it must be an object")
+    return value
+
+
+def read_objects(path: Path) -> list[dict[str, Any]]:
+    """A JSON array of objects. Raises as `read_json` does."""
+    value = _load(path)
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise DamagedInput(f"{path}: not an array of objects", "fetch it again")
+    return value
+
+
+def _load(path: Path) -> Any:
     try:
-        value = json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
         raise Missing(f"{path}: no such file", "a checkpoint folder must hold it") from error
     except (OSError, ValueError, RecursionError) as error:
         raise DamagedInput(f"{path}: not readable as JSON: {error}", "fetch it again") from error
-    if not isinstance(value, dict):
-        raise DamagedInput(f"{path}: found a JSON {type(value).__name__}", "it must be an object")
-    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,10 @@ SIDE_FILES = [
     "tokenizer.model",
     "chat_template*",
     "additional_chat_templates/*",
+    "modules.json",
+    "*_Pooling/config.json",
+    "sentence_bert_config.json",
+    "config_sentence_transformers.json",
     "README.md",
     "LICENSE*",
 ]

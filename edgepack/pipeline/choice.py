@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edgepack import formats
 from edgepack.errors import UsageError, unknown
 from edgepack.formats import Format
-from edgepack.quant.schemes import Scheme
+from edgepack.quant.schemes import Scheme, Schemes
+
+Chosen = Sequence[tuple[Format, Scheme]]
 
 AUTO = "auto"  # the most faithful scheme that fits the device
 
 Pick = tuple[Format, Scheme | None]  # None: `auto`
+SchemesOf = Callable[[Format], Schemes]
+
+
+def own_schemes(form: Format) -> Schemes:
+    """Those of decoders."""
+    return form.schemes
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +49,23 @@ class Choice:
         """Each once, in the order given. Raises UsageError for an unknown name."""
         return tuple(self._own_schemes())
 
-    def picks(self) -> tuple[Pick, ...]:
-        """A scheme for every format, None for `auto`.
+    def picks(self, of: SchemesOf = own_schemes) -> tuple[Pick, ...]:
+        """A scheme for every format, of those that `of` gives it; None for `auto`.
 
         Raises UsageError for a name, bits or group that a format has not.
         """
         own = self._own_schemes()
-        self._check_groups(tuple(own))
-        shared = self._shared(tuple(form for form, name in own.items() if not name))
+        self._check_groups(tuple(own), of)
+        shared = self._shared(tuple(form for form, name in own.items() if not name), of)
         return tuple(
-            (form, form.schemes.scheme(name, plain=self.plain) if name else shared[form])
+            (form, of(form).scheme(name, plain=self.plain) if name else shared[form])
             for form, name in own.items()
         )
 
-    def schemes(self) -> tuple[tuple[Format, Scheme], ...]:
+    def schemes(self, of: SchemesOf = own_schemes) -> Chosen:
         """As `picks`, where none may be `auto`: UsageError."""
         found = []
-        for form, scheme in self.picks():
+        for form, scheme in self.picks(of):
             if scheme is None:
                 raise UsageError(
                     f"no scheme was given for {form.name}",
@@ -78,8 +87,8 @@ class Choice:
                 )
         return {formats.named(name): scheme for name, scheme in found.items()}
 
-    def _check_groups(self, chosen: tuple[Format, ...]) -> None:
-        if any(form.schemes.GROUPS for form in chosen):
+    def _check_groups(self, chosen: tuple[Format, ...], of: SchemesOf) -> None:
+        if any(of(form).GROUPS for form in chosen):
             return
         names = " and ".join(form.name for form in chosen)
         if self.group is not None:
@@ -87,44 +96,40 @@ class Choice:
                 f"--group {self.group}: the blocks of {names} have fixed sizes", "leave it out"
             )
         if self.plain:
-            raise UsageError(
-                f"--plain: {names} is always written as llama.cpp itself would", "leave it out"
-            )
+            raise UsageError(f"--plain: {names} has no search that it would spare", "leave it out")
 
-    def _shared(self, chosen: tuple[Format, ...]) -> dict[Format, Scheme | None]:
+    def _shared(self, chosen: tuple[Format, ...], of: SchemesOf) -> dict[Format, Scheme | None]:
         """What --scheme or --bits means for each format."""
         if self.bits is not None:
-            return {form: self._at(form, self.bits) for form in chosen}
+            return {form: self._at(of(form), self.bits) for form in chosen}
         if self.scheme is None or self.scheme.lower() == AUTO or not chosen:
             return dict.fromkeys(chosen)
-        known = {form: _scheme(form, self.scheme, self.plain) for form in chosen}
+        known = {form: _scheme(of(form), self.scheme, self.plain) for form in chosen}
         bits = next((scheme.bits for scheme in known.values() if scheme), None)
         if bits is None:
-            raise _unknown_scheme(self.scheme, chosen)
-        return {form: scheme or self._at(form, bits) for form, scheme in known.items()}
+            raise _unknown_scheme(self.scheme, chosen, of)
+        return {form: scheme or self._at(of(form), bits) for form, scheme in known.items()}
 
-    def _at(self, form: Format, bits: int) -> Scheme:
-        group = self.group if form.schemes.GROUPS else None
-        return form.schemes.at(bits, group, plain=self.plain)
+    def _at(self, schemes: Schemes, bits: int) -> Scheme:
+        group = self.group if schemes.GROUPS else None
+        return schemes.at(bits, group, plain=self.plain)
 
 
-def _scheme(form: Format, name: str, plain: bool = False) -> Scheme | None:
+def _scheme(schemes: Schemes, name: str, plain: bool = False) -> Scheme | None:
     try:
-        return form.schemes.scheme(name, plain=plain)
+        return schemes.scheme(name, plain=plain)
     except UsageError:
         return None
 
 
-def _unknown_scheme(name: str, chosen: tuple[Format, ...]) -> UsageError:
+def _unknown_scheme(name: str, chosen: tuple[Format, ...], of: SchemesOf) -> UsageError:
     """Another format's name is told as such; else the nearest of the chosen formats' names."""
     for form in formats.every():
-        scheme = _scheme(form, name)
+        scheme = _scheme(form.schemes, name)
         if scheme:
             wanted = " or ".join(other.name for other in chosen)
             return UsageError(
                 f"{name} is a scheme of {form.name}, not of {wanted}",
                 f"--bits {scheme.bits} gives any format its usual scheme of as many bits",
             )
-    return unknown(
-        "scheme", name, {scheme.name for form in chosen for scheme in form.schemes.FAITHFUL}
-    )
+    return unknown("scheme", name, {scheme.name for form in chosen for scheme in of(form).FAITHFUL})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgepack import memory, models
+from edgepack import memory
 from edgepack.errors import DoesNotFit, UsageError
 from edgepack.formats import Format
 from edgepack.hardware import Hardware
@@ -12,6 +12,7 @@ from edgepack.memory import CACHE_TYPES, DEFAULT_CONTEXT, Deployment, Fit
 from edgepack.models import Decoder
 from edgepack.pipeline.choice import Choice
 from edgepack.pipeline.device import Target
+from edgepack.pipeline.work import work_on
 from edgepack.quant.schemes import Scheme
 from edgepack.units import format_bytes
 
@@ -59,7 +60,8 @@ class FitTable:
     """One model on one device: a row per format and scheme, most faithful first."""
 
     model: str
-    decoder: Decoder
+    parameters: int
+    context_length: int
     hardware: Hardware
     rows: tuple[Weighed, ...]
 
@@ -72,19 +74,27 @@ class FitTable:
 
 
 def fit(model: str, target: Target, settings: Settings, choice: Choice) -> FitTable:
-    """Weigh `model` (a folder or hub id; only config.json is read) under each scheme.
+    """Weigh `model` (a folder or hub id) under each scheme.
 
-    Every usual scheme of every chosen format, or the one chosen. Raises whatever opening the
-    model, the device and the settings raise; whether anything fits is in the table.
+    Of a decoder config.json alone is read, of another model its weights' headers too. Every usual
+    scheme of every chosen format, or the one chosen. Raises whatever opening the model, the device
+    and the settings raise; whether anything fits is in the table.
     """
-    name, decoder = models.read_decoder(model)
+    work = work_on(model)
     hardware = target.hardware()
-    rows = tuple(
+    rows = work.table(hardware, settings, choice)
+    return FitTable(work.name, work.parameters, work.context_length, hardware, rows)
+
+
+def table(
+    decoder: Decoder, hardware: Hardware, settings: Settings, choice: Choice
+) -> tuple[Weighed, ...]:
+    """Every usual scheme of every chosen format, or the one chosen."""
+    return tuple(
         _weighed(decoder, hardware, settings, form, scheme)
         for form, chosen in choice.picks()
         for scheme in ([chosen] if chosen else form.schemes.USUAL)
     )
-    return FitTable(name, decoder, hardware, rows)
 
 
 def weigh(
@@ -102,7 +112,7 @@ def weigh(
     )
     for row in rows:
         if not row.fit.fits:
-            raise _does_not_fit(row.fit, hardware)
+            raise does_not_fit(row.fit, hardware)
     return rows
 
 
@@ -125,7 +135,8 @@ def _weighed(
     return Weighed(form, scheme, deployment, memory.fit(decoder, scheme, hardware, deployment))
 
 
-def _does_not_fit(fit: Fit, hardware: Hardware) -> DoesNotFit:
+def does_not_fit(fit: Fit, hardware: Hardware) -> DoesNotFit:
+    """The error for a scheme that was asked for by name."""
     longest = fit.longest_context
     return DoesNotFit(
         f"{fit.scheme} needs {format_bytes(fit.footprint.total)} at a context of "

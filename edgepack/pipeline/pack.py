@@ -6,20 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgepack import fidelity, formats, manifest, models
+from edgepack import fidelity, formats, manifest
 from edgepack.errors import EdgepackError, FidelityFailed, FidelityInconclusive, UsageError
-from edgepack.fidelity import FidelityReport, runtimes
+from edgepack.fidelity import FidelityReport
 from edgepack.formats import Artifact
 from edgepack.manifest import Measurement
 from edgepack.memory import Fit
-from edgepack.models import Checkpoint
 from edgepack.pipeline import staging
 from edgepack.pipeline.choice import Choice
 from edgepack.pipeline.device import Target
-from edgepack.pipeline.fit import Settings, weigh
+from edgepack.pipeline.fit import Settings
 from edgepack.pipeline.progress import Report, silent
-from edgepack.pipeline.quantize import plan, write
-from edgepack.pipeline.validate import Corpus, measure, read_corpus
+from edgepack.pipeline.work import Scales, work_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,25 +63,23 @@ def pack(request: PackRequest, report: Report = silent) -> Packed:
     staging.check_output(request.out, force=request.force)
     limits = fidelity.profile(request.profile)
     hardware = request.target.hardware()
-    _, decoder = models.read_decoder(request.model)
-    weighed = weigh(decoder, hardware, request.settings, request.choice)
-    for w in weighed:
-        runtimes.require(w.form.name)
+    work = work_on(request.model)
+    weighed = work.weigh(hardware, request.settings, request.choice)
+    work.require([(w.form, w.scheme) for w in weighed])
 
-    checkpoint = models.open_checkpoint(request.model)
-    if checkpoint.decoder != decoder:  # the weights said what config.json does not
-        weighed = weigh(checkpoint.decoder, hardware, request.settings, request.choice)
+    scales = work.scales(request.corpus)
+    # again: the weights, which are here now, may say what config.json does not
+    weighed = work.weigh(hardware, request.settings, request.choice)
     chosen = [(w.form, w.scheme) for w in weighed]
-    corpus = read_corpus(checkpoint, request.corpus)
-    context = request.settings.length(checkpoint.decoder)
-    planned = plan(checkpoint, chosen, context)
+    planned = work.plan(chosen, request.settings)
     staging.check_space(request.out, sum(p.size for p in planned))
 
     done: Packed | None = None
     try:
         with staging.staged(request.out, force=request.force) as folder:
-            artifacts = write(checkpoint, chosen, context, folder, report)
-            measured = _measure(checkpoint, artifacts, folder, corpus, limits, report)
+            artifacts = work.write(chosen, request.settings, folder, report)
+            weighed = work.settle(weighed, artifacts, hardware)
+            measured = _measure(scales, artifacts, folder, limits, report)
             reports = tuple(m.report for m in measured)
             fits = tuple(w.fit for w in weighed)
             error = None if request.allow_failed else verdict_error(reports, folder)
@@ -91,15 +87,16 @@ def pack(request: PackRequest, report: Report = silent) -> Packed:
             if error:
                 raise error
             described = manifest.compose(
-                checkpoint=checkpoint,
-                source=manifest.source_records(checkpoint),
+                model=work.model,
+                source=manifest.source_records(work.model),
                 artifacts=artifacts,
                 hardware=hardware,
                 deployments=tuple(w.deployment for w in weighed),
                 fits=fits,
                 measurements=measured,
-                corpus_sha256=corpus.sha256,
+                corpus_sha256=scales.sha256,
                 argv=request.argv,
+                exporter=work.made_by(chosen),
             )
             manifest.write(described, folder)
     except (FidelityFailed, FidelityInconclusive):
@@ -109,16 +106,15 @@ def pack(request: PackRequest, report: Report = silent) -> Packed:
 
 
 def _measure(
-    checkpoint: Checkpoint,
+    scales: Scales,
     artifacts: Sequence[Artifact],
     folder: Path,
-    corpus: Corpus,
     limits: fidelity.Profile,
     report: Report,
 ) -> tuple[Measurement, ...]:
     """Every artifact against one run of the reference; each report lies beside its artifact."""
     entries = [artifact.entry(folder) for artifact in artifacts]
-    reports = measure(entries, checkpoint, corpus, limits, report)
+    reports = scales.measure(entries, limits, report)
     return tuple(
         Measurement(found, manifest.write_report(found, folder, entry.parent))
         for found, entry in zip(reports, entries, strict=True)

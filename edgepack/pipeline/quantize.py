@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edgepack import formats, models
+from edgepack import formats
 from edgepack.errors import UsageError
-from edgepack.formats import Artifact, Format, Target
+from edgepack.formats import Artifact, Target
 from edgepack.models import Checkpoint
-from edgepack.pipeline.choice import Choice
+from edgepack.pipeline.choice import Choice, Chosen
 from edgepack.pipeline.fit import Settings
 from edgepack.pipeline.progress import Report, silent, staged_progress
 from edgepack.pipeline.staging import check_output, check_space, staged
-from edgepack.quant.schemes import Scheme
-
-Chosen = Sequence[tuple[Format, Scheme]]
+from edgepack.pipeline.work import work_on
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One artifact that would be written."""
+    """One artifact that would be written; another program's is near `size`, not of it."""
 
     format: str
     scheme: str
     size: int
+    exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +53,17 @@ def quantize(
     Raises UsageError for unknown names, OutputError for an existing OUT or too little space, and
     whatever opening or reading the checkpoint raises; OUT is then as it was.
     """
-    chosen = choice.schemes()
+    work = work_on(model)
+    chosen = work.schemes(choice)
     if formats.names_file(out):
         _check_one_file(out, chosen)
     check_output(out, force=force)
-    checkpoint = models.open_checkpoint(model)
-    context = Settings().length(checkpoint.decoder)
-    planned = plan(checkpoint, chosen, context)
+    planned = work.plan(chosen, Settings())
     if dry_run:
         return Quantized(out, planned, ())
     check_space(out, sum(p.size for p in planned))
     with staged(out, force=force) as folder:
-        artifacts = write(checkpoint, chosen, context, folder, report)
+        artifacts = work.write(chosen, Settings(), folder, report)
     if formats.names_file(out):
         artifacts = tuple(_renamed(artifact, out.name) for artifact in artifacts)
     return Quantized(out, planned, artifacts)

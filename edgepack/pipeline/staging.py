@@ -186,12 +186,17 @@ def _only_ours(folder: Path, listed: Set[str] = frozenset()) -> bool:
     `listed` are names, relative to `folder`, that a journal vouches for.
     """
     known = OWN_NAMES.union(listed, *(form.ours(folder) for form in formats.every()))
-    return all(
-        entry.name in known
-        or (entry.is_dir() and not entry.is_symlink() and entry.name in formats.known()
-            and _only_ours(entry, _below(entry.name, listed)))
-        for entry in folder.iterdir()
-    )  # fmt: skip
+    return all(_is_ours(entry, known) for entry in folder.iterdir())
+
+
+def _is_ours(entry: Path, known: frozenset[str]) -> bool:
+    """Whether `entry` has one of the names `known`, which may be paths into folders."""
+    if entry.name in known or not entry.is_dir() or entry.is_symlink():
+        return entry.name in known
+    if entry.name in formats.known():
+        return _only_ours(entry, _below(entry.name, known))
+    names = [path.relative_to(entry.parent).as_posix() for path in entry.rglob("*")]
+    return bool(names) and known.issuperset(names)
 
 
 def _below(name: str, listed: Set[str]) -> frozenset[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from edgepack import fidelity, formats, models
+from edgepack import fidelity, formats
 from edgepack.errors import DamagedInput, Missing, UsageError
 from edgepack.fidelity import Document, FidelityReport, runtimes
 from edgepack.fidelity.reference import Reference
@@ -15,6 +15,7 @@ from edgepack.fidelity.structure import special_token_differences, tokenizer_dif
 from edgepack.models import Checkpoint
 from edgepack.models.digest import sha256_of
 from edgepack.pipeline.progress import Report, silent, staged_progress
+from edgepack.pipeline.work import work_on
 
 OWN_CORPUS = "eval.jsonl"  # held-out documents that come with a checkpoint
 
@@ -34,13 +35,18 @@ def read_corpus(checkpoint: Checkpoint, path: Path | None) -> Corpus:
 
     Raises as fidelity.read_corpus does.
     """
-    if path is None and (checkpoint.root / OWN_CORPUS).is_file():
-        path = checkpoint.root / OWN_CORPUS
-    if path is None:
-        kind = "text" if checkpoint.tokenizer.chat_template is None else "chat"
-        path = Path(str(resources.files(fidelity) / "corpora" / f"{kind}.jsonl"))
+    general = "text" if checkpoint.tokenizer.chat_template is None else "chat"
+    path = corpus_path(checkpoint.root, path, general)
     documents = fidelity.read_corpus(path, checkpoint.tokenizer)
     return Corpus(path, sha256_of(path), documents)
+
+
+def corpus_path(root: Path, named: Path | None, general: str) -> Path:
+    """The file to read: the one named, else that of the model in `root`, else edgepack's."""
+    own = root / OWN_CORPUS
+    if named is None and own.is_file():
+        return own
+    return named or Path(str(resources.files(fidelity) / "corpora" / f"{general}.jsonl"))
 
 
 def validate(
@@ -57,8 +63,7 @@ def validate(
     """
     limits = fidelity.profile(profile)
     entry = artifact_entry(Path(artifact))
-    checkpoint = models.open_checkpoint(reference)
-    (found,) = measure([entry], checkpoint, read_corpus(checkpoint, corpus), limits, report)
+    (found,) = work_on(reference).scales(corpus).measure([entry], limits, report)
     return found
 
 

@@ -57,7 +57,15 @@ def make_checkpoint(root: Path) -> Checkpoint:
         ),
         gguf=GgufNaming("llama"),
     )
-    return Checkpoint(root, "tiny", None, decoder, (root / "model.safetensors",), {}, ())
+    return Checkpoint(
+        root=root,
+        name="tiny",
+        revision=None,
+        shards=(root / "model.safetensors",),
+        tensors={},
+        decoder=decoder,
+        skipped=(),
+    )
 
 
 def metrics(scope: str) -> Metrics:
@@ -115,7 +123,7 @@ def describe(checkpoint: Checkpoint, artifact: Artifact, folder: Path, **changes
     """`compose` with everything filled in but what a test changes."""
     report = changes.pop("report", None) or make_report()
     nouns = {
-        "checkpoint": checkpoint,
+        "model": checkpoint,
         "source": manifest.source_records(checkpoint),
         "artifacts": (artifact,),
         "hardware": Hardware(

@@ -41,7 +41,7 @@ class OnnxRuntime(Runtime):
             raise missing_extra("onnxruntime", "onnx") from error
         self.version = onnxruntime.__version__ + _genai_version()
         self._path = path
-        self._session: InferenceSession | None = _session(path, threads or usable_cores())
+        self._session: InferenceSession | None = session(path, threads or usable_cores())
         shapes = {value.name: value.shape for value in self._session.get_outputs()}
         try:
             self.vocabulary = int(shapes["logits"][2])
@@ -133,7 +133,7 @@ def _genai_version() -> str:
         return ""
 
 
-def _session(path: Path, threads: int) -> InferenceSession:
+def session(path: Path, threads: int) -> InferenceSession:
     """The model, loaded; nothing is printed. Raises DamagedInput."""
     import onnxruntime
 

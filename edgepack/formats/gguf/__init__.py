@@ -15,6 +15,7 @@ from edgepack.errors import DamagedInput
 from edgepack.formats.artifact import Artifact
 from edgepack.formats.gguf.plan import GgufPlan
 from edgepack.formats.gguf.reader import inspect, made_by
+from edgepack.formats.protocol import Exporter
 from edgepack.memory import CACHE_TYPES, DEFAULT_CONTEXT, Program
 from edgepack.models import Checkpoint, Decoder
 from edgepack.quant.schemes import Scheme, Schemes, gguf
@@ -29,6 +30,7 @@ class Gguf:
     suffix = ".gguf"
     program: Program = "llama-cli"
     schemes: Schemes = gguf
+    exporter: Exporter | None = None
 
     def cache_types(self, decoder: Decoder, scheme: Scheme) -> tuple[str, ...]:
         return ("f16", *(name for name in CACHE_TYPES if name != "f16"))

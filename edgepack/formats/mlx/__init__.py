@@ -16,9 +16,10 @@ from edgepack.formats.artifact import Artifact
 from edgepack.formats.mlx.layout import CONFIG, INDEX, WEIGHTS
 from edgepack.formats.mlx.plan import MlxPlan
 from edgepack.formats.mlx.reader import inspect, is_mlx, written_by
+from edgepack.formats.protocol import Exporter
 from edgepack.memory import DEFAULT_CONTEXT, Program
 from edgepack.models import Checkpoint, Decoder
-from edgepack.models.checkpoint import SIDE_FILES
+from edgepack.models.source import SIDE_FILES
 from edgepack.quant.schemes import Scheme, Schemes, mlx
 from edgepack.quant.schemes.mlx import MlxScheme
 
@@ -32,6 +33,7 @@ class Mlx:
     suffix = ""
     program: Program = "mlx-lm"
     schemes: Schemes = mlx
+    exporter: Exporter | None = None
 
     def cache_types(self, decoder: Decoder, scheme: Scheme) -> tuple[str, ...]:
         """K and V stay in the type that the model calculates in."""

@@ -19,10 +19,10 @@ from edgepack.formats.mlx.heads import MADE_BY
 from edgepack.formats.mlx.layout import INDEX, WEIGHTS
 from edgepack.formats.mlx.modules import Module, damaged, read_modules
 from edgepack.models import TensorRef
-from edgepack.models.checkpoint import SIDE_FILES
 from edgepack.models.config import read_json
 from edgepack.models.digest import sha256_of
 from edgepack.models.safetensors import read_header, read_index, read_metadata
+from edgepack.models.source import SIDE_FILES
 from edgepack.quant.schemes.mlx import RECIPES, SCHEMES, layer_of, module_bits
 
 

@@ -5,6 +5,9 @@ rotary     tables of angles, which the graph wants as tensors
 graph      the operators, from the Decoder
 genai      genai_config.json
 plan       what the files will hold, and the encoder of their tensors
+exported   models that are no decoders, through optimum
+export     the process in which optimum works
+files      what lies in the folder of such a model
 tensors    the initializers of a model, checked
 reader     reading an artifact back
 """
@@ -15,10 +18,13 @@ from pathlib import Path
 
 from edgepack.errors import DamagedInput, Missing
 from edgepack.formats.artifact import Artifact
+from edgepack.formats.onnx.exported import Exported
+from edgepack.formats.onnx.files import DECODER, ENCODER, EXPORT, side_files
 from edgepack.formats.onnx.genai import GENAI_FILE
 from edgepack.formats.onnx.graph import DATA_FILE, MODEL_FILE
 from edgepack.formats.onnx.plan import SIDE_FILES, OnnxPlan
 from edgepack.formats.onnx.reader import inspect, written_by
+from edgepack.formats.protocol import Exporter
 from edgepack.memory import DEFAULT_CONTEXT, Program
 from edgepack.models import Checkpoint, Decoder
 from edgepack.quant.schemes import Scheme, Schemes, onnx
@@ -33,6 +39,7 @@ class Onnx:
     suffix = ""
     program: Program = "onnxruntime-genai"
     schemes: Schemes = onnx
+    exporter: Exporter | None = Exported()
 
     def cache_types(self, decoder: Decoder, scheme: Scheme) -> tuple[str, ...]:
         """K and V are what activations are."""
@@ -48,13 +55,19 @@ class Onnx:
         return inspect(path)
 
     def find(self, folder: Path) -> tuple[Path, ...]:
-        return tuple(sorted(folder.glob("*.onnx")))
+        """Of an encoder and a decoder, the encoder."""
+        found = sorted(folder.glob("*.onnx"))
+        paired = any(path.name == ENCODER for path in found)
+        return tuple(path for path in found if not (paired and path.name == DECODER))
 
     def ours(self, folder: Path) -> frozenset[str]:
-        """All of the artifact's names, where the model in `folder` says that edgepack wrote it."""
-        if not _is_ours(folder / MODEL_FILE):
-            return frozenset()
-        return frozenset((MODEL_FILE, DATA_FILE, GENAI_FILE, *SIDE_FILES))
+        """All of the artifact's names, where a graph in `folder` says that edgepack wrote it."""
+        graphs = [name for name in (MODEL_FILE, ENCODER) if _is_ours(folder / name)]
+        if not graphs:  # a run may have been killed while the exporter worked
+            return frozenset((EXPORT,) if (folder / EXPORT).is_dir() else ())
+        exported = (path.relative_to(folder).as_posix() for path in side_files(folder))
+        names = (MODEL_FILE, DATA_FILE, GENAI_FILE, *SIDE_FILES, ENCODER, DECODER, EXPORT)
+        return frozenset((*names, *exported))
 
 
 def _is_ours(path: Path) -> bool:

@@ -38,7 +38,8 @@ def decoder(config: Config) -> Decoder:
     if model_type not in known():
         raise Unsupported(
             f"{config.path}: model_type is {model_type!r}, which edgepack does not know",
-            f"known architectures: {', '.join(known())}",
+            f"known architectures: {', '.join(known())}; --to onnx takes encoders and "
+            "encoder-decoder models too",
         )
     if config.values.get("quantization_config"):
         method = config.section("quantization_config").text("quant_method", "unknown")

@@ -1,0 +1,86 @@
+"""The work on a decoder: each step as the module of its verb has it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from edgepack import models
+from edgepack.fidelity import FidelityReport, Profile, runtimes
+from edgepack.formats import Artifact
+from edgepack.hardware import Hardware
+from edgepack.models import Checkpoint
+from edgepack.pipeline.choice import Choice, Chosen
+from edgepack.pipeline.fit import Settings, Weighed, table, weigh
+from edgepack.pipeline.progress import Report
+from edgepack.pipeline.quantize import Planned, plan, write
+from edgepack.pipeline.validate import Corpus, measure, read_corpus
+
+
+class DecoderWork:
+    """Of `source` config.json is read at once, the rest when `model` is asked for."""
+
+    def __init__(self, source: str) -> None:
+        """Raises as models.read_decoder does."""
+        self._source = source
+        self.name, self._decoder = models.read_decoder(source)
+        self.parameters = self._decoder.parameters
+        self.context_length = self._decoder.context_length
+
+    @cached_property
+    def model(self) -> Checkpoint:
+        found = models.open_checkpoint(self._source)
+        self._decoder = found.decoder  # which knows its dtype, if config.json does not
+        return found
+
+    def schemes(self, choice: Choice) -> Chosen:
+        return choice.schemes()
+
+    def made_by(self, chosen: Chosen) -> str | None:
+        return None
+
+    def require(self, chosen: Chosen) -> None:
+        for form, _ in chosen:
+            runtimes.require(form.name)
+
+    def table(self, hardware: Hardware, settings: Settings, choice: Choice) -> tuple[Weighed, ...]:
+        return table(self._decoder, hardware, settings, choice)
+
+    def weigh(self, hardware: Hardware, settings: Settings, choice: Choice) -> tuple[Weighed, ...]:
+        return weigh(self._decoder, hardware, settings, choice)
+
+    def plan(self, chosen: Chosen, settings: Settings) -> tuple[Planned, ...]:
+        return plan(self.model, chosen, settings.length(self._decoder))
+
+    def write(
+        self, chosen: Chosen, settings: Settings, folder: Path, report: Report
+    ) -> tuple[Artifact, ...]:
+        return write(self.model, chosen, settings.length(self._decoder), folder, report)
+
+    def settle(
+        self, weighed: Sequence[Weighed], artifacts: Sequence[Artifact], hardware: Hardware
+    ) -> tuple[Weighed, ...]:
+        """As they are: a decoder's bytes are known before it is written."""
+        return tuple(weighed)
+
+    def scales(self, corpus: Path | None) -> DecoderScales:
+        return DecoderScales(self.model, read_corpus(self.model, corpus))
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderScales:
+    """Token by token, against the reference in numpy."""
+
+    checkpoint: Checkpoint
+    corpus: Corpus
+
+    @property
+    def sha256(self) -> str:
+        return self.corpus.sha256
+
+    def measure(
+        self, entries: Sequence[Path], limits: Profile, report: Report
+    ) -> tuple[FidelityReport, ...]:
+        return measure(entries, self.checkpoint, self.corpus, limits, report)

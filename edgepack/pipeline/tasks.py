@@ -1,0 +1,178 @@
+"""The work on a model known by its task: others' code exports it, and runs the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edgepack import formats, memory, models
+from edgepack.errors import Missing, Unsupported, UsageError
+from edgepack.fidelity import FidelityReport, Profile, runtimes
+from edgepack.fidelity.outputs.comparison import validate
+from edgepack.fidelity.outputs.reference import TransformerReference
+from edgepack.fidelity.outputs.texts import Text, open_tokenizer, read_texts
+from edgepack.fidelity.runtimes.onnx_outputs import OnnxOutputs
+from edgepack.formats import Artifact, Exporter, Format
+from edgepack.hardware import Hardware
+from edgepack.manifest.manifest import weight_bytes
+from edgepack.memory import task
+from edgepack.models import TaskModel
+from edgepack.models.digest import sha256_of
+from edgepack.pipeline.choice import Choice, Chosen
+from edgepack.pipeline.fit import AUTO_BITS, Settings, Weighed, does_not_fit
+from edgepack.pipeline.progress import Report, staged_progress
+from edgepack.pipeline.quantize import Planned
+from edgepack.pipeline.validate import corpus_path
+from edgepack.quant.schemes import Scheme, Schemes
+from edgepack.quant.schemes.exported import stored_bytes
+
+
+class TaskWork:
+    """`source` is opened at once: config.json does not say how many weights there are."""
+
+    def __init__(self, source: str) -> None:
+        """Raises as models.open_model does."""
+        model = models.open_model(source)
+        assert isinstance(model, TaskModel), source
+        self.model = model
+        self.name, self.parameters = model.name, model.parameters
+        self.context_length = model.context_length
+
+    def schemes(self, choice: Choice) -> Chosen:
+        return choice.schemes(self._schemes_of)
+
+    def made_by(self, chosen: Chosen) -> str | None:
+        return "; ".join(self._exporter(form).version for form, _ in chosen)
+
+    def require(self, chosen: Chosen) -> None:
+        for form, _ in chosen:
+            self._exporter(form).require()
+            runtimes.require(form.name)
+
+    def table(self, hardware: Hardware, settings: Settings, choice: Choice) -> tuple[Weighed, ...]:
+        return tuple(
+            self._weighed(form, scheme, hardware, settings)
+            for form, chosen in choice.picks(self._schemes_of)
+            for scheme in ([chosen] if chosen else self._schemes_of(form).USUAL)
+        )
+
+    def weigh(self, hardware: Hardware, settings: Settings, choice: Choice) -> tuple[Weighed, ...]:
+        rows = self.table(hardware, settings, choice)
+        if any(scheme is None for _, scheme in choice.picks(self._schemes_of)):
+            automatic = [row for row in rows if row.scheme.bits <= AUTO_BITS]
+            chosen = memory.choose([row.fit for row in automatic])
+            return tuple(row for row in automatic if row.fit is chosen)
+        _require_fit(rows, hardware)
+        return rows
+
+    def plan(self, chosen: Chosen, settings: Settings) -> tuple[Planned, ...]:
+        return tuple(
+            Planned(form.name, scheme.name, self._stored_bytes(scheme), exact=False)
+            for form, scheme in chosen
+        )
+
+    def write(
+        self, chosen: Chosen, settings: Settings, folder: Path, report: Report
+    ) -> tuple[Artifact, ...]:
+        """Of one format: no other has an exporter."""
+        ((form, scheme),) = chosen
+        progress = staged_progress(report, "export")
+        return (self._exporter(form).write(self.model, scheme, folder, progress),)
+
+    def settle(
+        self, weighed: Sequence[Weighed], artifacts: Sequence[Artifact], hardware: Hardware
+    ) -> tuple[Weighed, ...]:
+        """Weighed anew: only now the bytes are known. Raises DoesNotFit."""
+        outline = self.model.outline
+        rows = tuple(
+            replace(
+                row,
+                fit=task.fit(outline, weight_bytes(artifact), row.scheme, hardware, row.deployment),
+            )
+            for row, artifact in zip(weighed, artifacts, strict=True)
+        )
+        _require_fit(rows, hardware)
+        return rows
+
+    def scales(self, corpus: Path | None) -> TaskScales:
+        path = corpus_path(self.model.root, corpus, "text")
+        texts = read_texts(path, open_tokenizer(self.model.root), self.model.outline)
+        return TaskScales(self.model, sha256_of(path), texts)
+
+    def _exporter(self, form: Format) -> Exporter:
+        """Raises Unsupported for a format that has none."""
+        if form.exporter is None:
+            kind = f"a {self.model.outline.task} model ({self.model.architecture})"
+            raise Unsupported(
+                f"{self.name} is {kind}, and {form.name} is for decoders", "use --to onnx"
+            )
+        return form.exporter
+
+    def _schemes_of(self, form: Format) -> Schemes:
+        return self._exporter(form).schemes
+
+    def _weighed(
+        self, form: Format, scheme: Scheme, hardware: Hardware, settings: Settings
+    ) -> Weighed:
+        plan = task.deployment(self.model.outline, _context(settings, self.context_length))
+        weights = self._stored_bytes(scheme)
+        return Weighed(
+            form, scheme, plan, task.fit(self.model.outline, weights, scheme, hardware, plan)
+        )
+
+    def _stored_bytes(self, scheme: Scheme) -> int:
+        shapes = (ref.shape for ref in self.model.tensors.values())
+        return sum(stored_bytes(scheme, shape) for shape in shapes)
+
+
+def _context(settings: Settings, longest: int) -> int | None:
+    """What was asked for. Raises UsageError for what such a model does not have."""
+    if settings.kv_type is not None:
+        raise UsageError("--kv was given for a model that keeps no cache", "leave it out")
+    if settings.context is not None and settings.context > longest:
+        raise UsageError(
+            f"--ctx {settings.context}: the model takes {longest} tokens at most", "give fewer"
+        )
+    return settings.context
+
+
+def _require_fit(rows: Sequence[Weighed], hardware: Hardware) -> None:
+    for row in rows:
+        if not row.fit.fits:
+            raise does_not_fit(row.fit, hardware)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskScales:
+    """Text by text, against the checkpoint in transformers."""
+
+    model: TaskModel
+    sha256: str
+    texts: tuple[Text, ...]
+
+    def measure(
+        self, entries: Sequence[Path], limits: Profile, report: Report
+    ) -> tuple[FidelityReport, ...]:
+        """Raises Missing without the extra, Unsupported for artifacts of decoders' formats."""
+        graphs = [_graphs(entry) for entry in entries]
+        reference = TransformerReference(self.model)
+        reports = []
+        for paths in graphs:
+            with OnnxOutputs(paths) as runtime:
+                progress = staged_progress(report, f"compare {runtime.name}")
+                reports.append(
+                    validate(self.model, reference, runtime, self.texts, limits, progress)
+                )
+        return tuple(reports)
+
+
+def _graphs(entry: Path) -> tuple[Path, ...]:
+    """Raises Missing where the artifact is not there, Unsupported where no exporter wrote it."""
+    if not entry.exists():
+        raise Missing(f"{entry} does not exist", "name an artifact that quantize wrote")
+    exporters = (form.exporter for form in formats.every())
+    for exporter in exporters:
+        if exporter is not None and entry.suffix == exporter.suffix:
+            return exporter.graphs(entry)
+    raise Unsupported(f"{entry} is an artifact for decoders", "the reference is none")
