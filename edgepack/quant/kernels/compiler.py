@@ -26,6 +26,7 @@ from numba import types
 Kernel = TypeVar("Kernel", bound=Callable[..., object])
 
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}
+_INNER = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _CONFIG_LOCK = threading.Lock()
 
 
@@ -59,7 +60,7 @@ def kernel(*arguments: object) -> Callable[[Kernel], Kernel]:
 
 def inner(function: Kernel) -> Kernel:
     """Mark a function that kernels call: compiled into each of them, never on its own."""
-    return cast(Kernel, numba.njit(**_OPTIONS)(function))
+    return cast(Kernel, numba.njit(**_INNER)(function))
 
 
 def _compile(function: Kernel, *arguments: object) -> Kernel:
