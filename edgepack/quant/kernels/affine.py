@@ -18,7 +18,6 @@ from edgepack.quant.kernels.lane_tiles import (
     column,
     fill,
     nearest_between,
-    plain_shares,
     sum_of_squares,
 )
 from edgepack.quant.kernels.lanes import (
@@ -32,6 +31,7 @@ from edgepack.quant.kernels.lanes import (
     square_root,
 )
 from edgepack.quant.kernels.scalars import ONE, ZERO, get_half, put_half
+from edgepack.quant.kernels.shares import plain_shares
 
 _LAST = np.float32(63)
 _WIDTH = np.float32(32)
@@ -78,8 +78,8 @@ def weigh_plainly(tile: Tile, weight: Tile) -> None:
 def put_scales(scales: Tile, offsets: Tile, lane: int, packed: NDArray[np.uint8]) -> None:
     """Write the six-bit numbers of one block into packed[12]."""
     for s in range(8):
-        scale = min(63, int(np.uint8(np.int32(scales[LANES * s + lane]))))
-        offset = min(63, int(np.uint8(np.int32(offsets[LANES * s + lane]))))
+        scale = min(63, int(scales[LANES * s + lane]))
+        offset = min(63, int(offsets[LANES * s + lane]))
         if s < 4:
             packed[s] = scale
             packed[s + 4] = offset

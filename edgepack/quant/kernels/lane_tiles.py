@@ -13,16 +13,18 @@ from edgepack.quant.kernels.compiler import inner
 from edgepack.quant.kernels.lanes import (
     LANES,
     Lanes,
+    floor,
     get,
     magnitude,
     nearest,
-    put,
     select,
     splat,
 )
 from edgepack.quant.kernels.scalars import ZERO
 
 Tile = NDArray[np.float32]
+
+_BYTE, _HALF_BYTE = np.float32(256), np.float32(128)
 
 
 @inner
@@ -50,6 +52,18 @@ def nearest_between(x: Lanes, low: np.float32, high: np.float32) -> Lanes:
     level = nearest(x)
     level = select(level > low, level, low)
     return select(level > high, high, level)
+
+
+@inner
+def byte(x: Lanes) -> Lanes:
+    """What C's uint8_t makes of an integer: the rest of a division by 256."""
+    return x - _BYTE * floor(x / _BYTE)
+
+
+@inner
+def signed_byte(x: Lanes) -> Lanes:
+    """What C's int8_t makes of an integer."""
+    return byte(x + _HALF_BYTE) - _HALF_BYTE
 
 
 @inner
@@ -93,13 +107,3 @@ def sum_of_squares(tile: Tile) -> Lanes:
         x = get(tile, i)
         total += x * x
     return total
-
-
-@inner
-def plain_shares(values: Tile, last: np.float32) -> Lanes:
-    """Replace values by the nearest multiples of their peak / last, which is returned."""
-    far = peak(values)
-    inverse = select(far > ZERO, last / far, ZERO)
-    for i in range(values.size // LANES):
-        put(values, i, nearest(inverse * get(values, i)))
-    return far / last
