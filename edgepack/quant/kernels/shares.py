@@ -16,7 +16,7 @@ from edgepack.quant.kernels.scalars import ONE, ZERO
 
 @inner
 def plain_shares(values: Tile, last: np.float32) -> Lanes:
-    """Shares of positive values, `last` for the greatest; of others, whatever a byte makes of it."""
+    """Shares of positive values, `last` for the greatest; negative ones wrap as bytes do."""
     far = peak(values)
     inverse = select(far > ZERO, last / far, ZERO)
     for s in range(values.size // LANES):

@@ -16,9 +16,9 @@ from edgepack.quant.kernels.lane_tiles import Tile, farthest, nearest_between
 from edgepack.quant.kernels.lanes import (
     LANES,
     Lanes,
-    any_lane,
     equal,
     get,
+    lanes_set,
     magnitude,
     put,
     select,
@@ -123,4 +123,4 @@ def improve(
         sum_lx = select(changed, new_lx, sum_lx)
         sum_ll = select(changed, new_ll, sum_ll)
         any_changed = any_changed | changed
-    return any_lane(any_changed), sum_lx, sum_ll
+    return lanes_set(any_changed) != 0, sum_lx, sum_ll
