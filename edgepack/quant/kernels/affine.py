@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edgepack.quant.kernels.affine_search import Tile, Trials, fit_affine
 from edgepack.quant.kernels.compiler import inner
+from edgepack.quant.kernels.importance import TRIALS, variance, weigh
 from edgepack.quant.kernels.lane_tiles import (
     column,
     fill,
@@ -31,6 +32,7 @@ from edgepack.quant.kernels.lanes import (
     square_root,
 )
 from edgepack.quant.kernels.scalars import ONE, ZERO, get_half, put_half
+from edgepack.quant.kernels.share_search import fit_shares
 from edgepack.quant.kernels.shares import plain_shares
 
 _LAST = np.float32(63)
@@ -41,23 +43,36 @@ _SUB = 32 * LANES
 
 @inner
 def encode(
-    blocks: NDArray[np.float32], out: NDArray[np.uint8], top: np.float32, trials: Trials
+    blocks: NDArray[np.float32],
+    importance: NDArray[np.float32],
+    out: NDArray[np.uint8],
+    top: np.float32,
+    trials: Trials,
 ) -> None:
     """blocks float32[n, 256] -> out uint8[n, 16 + level bytes]."""
     tile, levels = np.empty(8 * _SUB, np.float32), np.empty(8 * _SUB, np.float32)
-    weight = np.empty(_SUB, np.float32)
     scales, offsets = np.empty(8 * LANES, np.float32), np.empty(8 * LANES, np.float32)
-    units = np.empty(2 * LANES, np.float32)
+    weight, sums = np.empty(8 * _SUB, np.float32), np.empty(8 * LANES, np.float32)
+    units, weighted = np.empty(2 * LANES, np.float32), importance.shape[0] > 0
+    trials = TRIALS if weighted else trials
     for first in range(0, blocks.shape[0], LANES):
         fill(blocks, first, tile)
+        if weighted:
+            fill(importance, first, weight)
+            weigh(tile, weight, variance(tile, _TWO), sums)
+        else:
+            weigh_plainly(tile, weight)
         for s in range(8):
             part = slice(_SUB * s, _SUB * s + _SUB)
-            weigh_plainly(tile[part], weight)
-            scale, offset = fit_affine(tile[part], weight, levels[part], top, trials, False)
+            scale, offset = fit_affine(tile[part], weight[part], levels[part], top, trials, False)
             put(scales, s, scale)
             put(offsets, s, offset)
-        put(units, 0, plain_shares(scales, _LAST))
-        put(units, 1, plain_shares(offsets, _LAST))
+        if weighted:
+            put(units, 0, fit_shares(scales, sums, _LAST))
+            put(units, 1, fit_shares(offsets, sums, _LAST))
+        else:
+            put(units, 0, plain_shares(scales, _LAST))
+            put(units, 1, plain_shares(offsets, _LAST))
         for lane in range(min(LANES, blocks.shape[0] - first)):
             block = out[first + lane]
             put_half(block, 0, units[lane])
@@ -68,10 +83,11 @@ def encode(
 
 @inner
 def weigh_plainly(tile: Tile, weight: Tile) -> None:
-    """Each weight counts rms + |x|."""
-    rms = square_root(sum_of_squares(tile) / _WIDTH)
-    for i in range(tile.size // LANES):
-        put(weight, i, rms + magnitude(get(tile, i)))
+    """Each weight counts rms + |x|, where rms is that of its sub-block."""
+    for s in range(8):
+        rms = square_root(sum_of_squares(tile[_SUB * s : _SUB * s + _SUB]) / _WIDTH)
+        for i in range(32 * s, 32 * s + 32):
+            put(weight, i, rms + magnitude(get(tile, i)))
 
 
 @inner

@@ -44,8 +44,12 @@ INTEGER = types.int32
 
 
 def encoder(function: Kernel) -> Kernel:
-    """Compile `encode(blocks: float32[n, block], out: uint8[n, block_bytes]) -> None`."""
-    return _compile(function, READ_FLOATS, BYTES)
+    """Compile `encode(blocks, importance, out) -> None`.
+
+    blocks float32[n, block]; importance float32[m, block], where m blocks make a row, or of no
+    rows; out uint8[n, block_bytes].
+    """
+    return _compile(function, READ_FLOATS, READ_FLOATS, BYTES)
 
 
 def decoder(function: Kernel) -> Kernel:

@@ -29,10 +29,10 @@ _BYTE, _HALF_BYTE = np.float32(256), np.float32(128)
 
 @inner
 def fill(rows: NDArray[np.float32], first: int, tile: Tile) -> None:
-    """Lay rows[first], rows[first + 1], ... side by side; behind the last row, that one again."""
+    """Lay rows[first], rows[first + 1], ... side by side; behind the last row, the first again."""
     count, elements = rows.shape
     for lane in range(LANES):
-        row = rows[min(first + lane, count - 1)]
+        row = rows[(first + lane) % count]
         for i in range(elements):
             tile[LANES * i + lane] = row[i]
 

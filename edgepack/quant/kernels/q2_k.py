@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 from edgepack.quant.kernels.affine_search import fit_affine
 from edgepack.quant.kernels.compiler import decoder, encoder, inner
 from edgepack.quant.kernels.crumbs import get_crumb, put_crumbs
+from edgepack.quant.kernels.importance import TRIALS, variance, weigh
 from edgepack.quant.kernels.lane_tiles import Tile, column, fill, nearest_between
 from edgepack.quant.kernels.lanes import LANES, Lanes, get, magnitude, put
-from edgepack.quant.kernels.scalars import ZERO, get_half, put_half
+from edgepack.quant.kernels.scalars import ONE, ZERO, get_half, put_half
+from edgepack.quant.kernels.share_search import fit_shares
 from edgepack.quant.kernels.shares import plain_shares
 
 _TOP = np.float32(3)
@@ -44,23 +46,37 @@ def stored_levels(
 
 
 @encoder
-def encode(blocks: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
+def encode(
+    blocks: NDArray[np.float32], importance: NDArray[np.float32], out: NDArray[np.uint8]
+) -> None:
     """blocks float32[n, 256] -> out uint8[n, 84]."""
     tile, levels = np.empty(16 * _SUB, np.float32), np.empty(16 * _SUB, np.float32)
-    weight, row = np.empty(_SUB, np.float32), np.empty(256, np.float32)
+    weight, row = np.empty(16 * _SUB, np.float32), np.empty(256, np.float32)
     scales, offsets = np.empty(16 * LANES, np.float32), np.empty(16 * LANES, np.float32)
-    units = np.empty(2 * LANES, np.float32)
+    sums, units = np.empty(16 * LANES, np.float32), np.empty(2 * LANES, np.float32)
+    weighted = importance.shape[0] > 0
+    trials = TRIALS if weighted else _TRIALS
     for first in range(0, blocks.shape[0], LANES):
         fill(blocks, first, tile)
+        if weighted:
+            fill(importance, first, weight)
+            weigh(tile, weight, variance(tile, ONE), sums)
+        else:
+            for i in range(256):
+                put(weight, i, magnitude(get(tile, i)))
         for s in range(16):
             part = slice(_SUB * s, _SUB * s + _SUB)
-            for i in range(16):
-                put(weight, i, magnitude(get(tile[part], i)))
-            scale, offset = fit_affine(tile[part], weight, levels[part], _TOP, _TRIALS, True)
+            scale, offset = fit_affine(
+                tile[part], weight[part], levels[part], _TOP, trials, not weighted
+            )
             put(scales, s, scale)
             put(offsets, s, offset)
-        put(units, 0, plain_shares(scales, _LAST))
-        put(units, 1, plain_shares(offsets, _LAST))
+        if weighted:
+            put(units, 0, fit_shares(scales, sums, _LAST))
+            put(units, 1, fit_shares(offsets, sums, _LAST))
+        else:
+            put(units, 0, plain_shares(scales, _LAST))
+            put(units, 1, plain_shares(offsets, _LAST))
         for lane in range(min(LANES, blocks.shape[0] - first)):
             block = out[first + lane]
             put_half(block, 80, units[lane])

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from edgepack.quant.kernels.compiler import decoder, encoder, inner
 from edgepack.quant.kernels.crumbs import get_crumb, put_crumbs
+from edgepack.quant.kernels.importance import variance, weigh
 from edgepack.quant.kernels.lane_tiles import Tile, column, fill, nearest_between
 from edgepack.quant.kernels.lanes import LANES, Lanes, get, put, put_bytes, select, splat
 from edgepack.quant.kernels.scalars import ONE, ZERO, get_half, put_half
 from edgepack.quant.kernels.shares import plain_signed_shares
-from edgepack.quant.kernels.symmetric_search import refine_symmetric
+from edgepack.quant.kernels.symmetric_search import fit_symmetric, refine_symmetric
 
 _HALF, _SCALE_HALF = np.float32(4), np.float32(32)
 _TWO, _THREE = np.float32(2), np.float32(3)
@@ -72,17 +73,30 @@ def put_levels(
 
 
 @encoder
-def encode(blocks: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
+def encode(
+    blocks: NDArray[np.float32], importance: NDArray[np.float32], out: NDArray[np.uint8]
+) -> None:
     """blocks float32[n, 256] -> out uint8[n, 110]."""
     tile, levels = np.empty(16 * _SUB, np.float32), np.empty(16 * _SUB, np.float32)
     scales, units = np.empty(16 * LANES, np.float32), np.empty(LANES, np.float32)
-    low = np.empty(256, np.float32)
+    low, weighted = np.empty(256, np.float32), importance.shape[0] > 0
+    weight, sums = np.empty(16 * _SUB, np.float32), np.empty(16 * LANES, np.float32)
     for first in range(0, blocks.shape[0], LANES):
         fill(blocks, first, tile)
+        if weighted:
+            fill(importance, first, weight)
+            weigh(tile, weight, variance(tile, _TWO), sums)
         for s in range(16):
             part = slice(_SUB * s, _SUB * s + _SUB)
-            put(scales, s, refine_symmetric(tile[part], levels[part], _HALF))
-        put(units, 0, plain_signed_shares(scales, _SCALE_HALF))
+            if weighted:
+                scale = fit_symmetric(tile[part], weight[part], levels[part], _HALF)
+            else:
+                scale = refine_symmetric(tile[part], levels[part], _HALF)
+            put(scales, s, scale)
+        if weighted:
+            put(units, 0, fit_symmetric(scales, sums, scales, _SCALE_HALF))
+        else:
+            put(units, 0, plain_signed_shares(scales, _SCALE_HALF))
         for lane in range(min(LANES, blocks.shape[0] - first)):
             block = out[first + lane]
             put_half(block, 108, units[lane])

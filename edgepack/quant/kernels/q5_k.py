@@ -17,9 +17,11 @@ _TRIALS = (np.float32(-0.5), np.float32(0.1), 16)
 
 
 @encoder
-def encode(blocks: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
+def encode(
+    blocks: NDArray[np.float32], importance: NDArray[np.float32], out: NDArray[np.uint8]
+) -> None:
     """blocks float32[n, 256] -> out uint8[n, 176]."""
-    affine.encode(blocks, out, _TOP, _TRIALS)
+    affine.encode(blocks, importance, out, _TOP, _TRIALS)
 
 
 @decoder

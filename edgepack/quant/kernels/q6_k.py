@@ -68,18 +68,23 @@ def put_levels(
 
 
 @encoder
-def encode(blocks: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
+def encode(
+    blocks: NDArray[np.float32], importance: NDArray[np.float32], out: NDArray[np.uint8]
+) -> None:
     """blocks float32[n, 256] -> out uint8[n, 210]."""
     tile, levels = np.empty(16 * _SUB, np.float32), np.empty(16 * _SUB, np.float32)
-    weight, scales = np.empty(_SUB, np.float32), np.empty(16 * LANES, np.float32)
+    weight, scales = np.empty(16 * _SUB, np.float32), np.empty(16 * LANES, np.float32)
     units, fars = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
     low, high = np.empty(256, np.float32), np.empty(256, np.float32)
     for first in range(0, blocks.shape[0], LANES):
         fill(blocks, first, tile)
+        if importance.shape[0]:  # here they count as they are
+            fill(importance, first, weight)
+        else:
+            square(tile, weight)
         for s in range(16):
             part = slice(_SUB * s, _SUB * s + _SUB)
-            square(tile[part], weight)
-            put(scales, s, fit_symmetric(tile[part], weight, levels[part], _HALF))
+            put(scales, s, fit_symmetric(tile[part], weight[part], levels[part], _HALF))
         put(fars, 0, farthest(scales))
         put(units, 0, share(scales))
         for lane in range(min(LANES, blocks.shape[0] - first)):
