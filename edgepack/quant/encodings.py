@@ -134,6 +134,11 @@ ENCODINGS: Mapping[str, BlockEncoding] = MappingProxyType(
             ("Q4_K", 256, 144, 56 * _HALF),
             ("Q3_K", 256, 110, 28 * 3.6 * _HALF),
             ("Q2_K", 256, 84, 13 * _HALF),
+            ("IQ4_NL", 32, 18, 100 * _HALF),
+            ("IQ4_XS", 256, 136, 28 * 100 * _HALF),
+            ("MXFP4", 32, 17, 3.4e38),
+            ("TQ2_0", 256, 66, _HALF),
+            ("TQ1_0", 256, 54, _HALF),
         )
     }
 )

@@ -29,6 +29,11 @@ SIZES = {
     "Q4_K": (256, 144),
     "Q5_K": (256, 176),
     "Q6_K": (256, 210),
+    "IQ4_NL": (32, 18),
+    "IQ4_XS": (256, 136),
+    "MXFP4": (32, 17),
+    "TQ1_0": (256, 54),
+    "TQ2_0": (256, 66),
 }
 
 
@@ -67,7 +72,7 @@ def test_importances_may_be_strided_and_read_only():
     assert (expected != encoding("Q4_0").encode(rows)).any()
 
 
-@pytest.mark.parametrize("name", ["F32", "F16", "BF16", "Q8_0"])
+@pytest.mark.parametrize("name", ["F32", "F16", "BF16", "Q8_0", "MXFP4", "TQ1_0", "TQ2_0"])
 def test_what_only_rounds_ignores_importances(name):
     rows = np.random.default_rng(0).standard_normal((2, 256)).astype(np.float32)
     importance = np.arange(256, dtype=np.float32)

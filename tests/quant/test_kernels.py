@@ -115,6 +115,17 @@ def test_nasty_rows(ggml, name, kinds, importance, seed):
     assert_same_bytes(ggml, name, rows, given)
 
 
+def test_mxfp4_peaks_beside_every_power_of_two(ggml):
+    """The reference takes a float32 logarithm, which rounds up just below some of them."""
+    bits = np.arange(1, 255, dtype=np.int32)[:, None] << 23
+    peaks = (bits + np.arange(-40, 3, dtype=np.int32)).view(np.float32)
+    subnormal = np.arange(1, 5000, 37, dtype=np.int32).view(np.float32)
+    rows = np.zeros((peaks.size + subnormal.size, 32), np.float32)
+    rows[:, 5] = np.concatenate([peaks.ravel(), subnormal])
+    rows[:, 9] = -rows[:, 5] / 3
+    assert_same_bytes(ggml, "MXFP4", rows)
+
+
 @pytest.mark.parametrize("name", ENCODINGS)
 def test_decoding_any_bytes(name):
     quants = pytest.importorskip("gguf").quants
