@@ -26,6 +26,7 @@ from numba import types
 Kernel = TypeVar("Kernel", bound=Callable[..., object])
 
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}
+_INNER = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _CONFIG_LOCK = threading.Lock()
 
 
@@ -43,8 +44,12 @@ INTEGER = types.int32
 
 
 def encoder(function: Kernel) -> Kernel:
-    """Compile `encode(blocks: float32[n, block], out: uint8[n, block_bytes]) -> None`."""
-    return _compile(function, READ_FLOATS, BYTES)
+    """Compile `encode(blocks, importance, out) -> None`.
+
+    blocks float32[n, block]; importance float32[m, block], where m blocks make a row, or of no
+    rows; out uint8[n, block_bytes].
+    """
+    return _compile(function, READ_FLOATS, READ_FLOATS, BYTES)
 
 
 def decoder(function: Kernel) -> Kernel:
@@ -59,7 +64,7 @@ def kernel(*arguments: object) -> Callable[[Kernel], Kernel]:
 
 def inner(function: Kernel) -> Kernel:
     """Mark a function that kernels call: compiled into each of them, never on its own."""
-    return cast(Kernel, numba.njit(**_OPTIONS)(function))
+    return cast(Kernel, numba.njit(**_INNER)(function))
 
 
 def _compile(function: Kernel, *arguments: object) -> Kernel:
