@@ -22,6 +22,19 @@ Progress = Callable[[int, int], None]  # elements done, elements in all
 
 
 @dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked of an artifact's files beside their scheme.
+
+    `context` is how many tokens the program makes room for, where the artifact says so.
+    """
+
+    context: int = DEFAULT_CONTEXT
+
+
+DEFAULTS = Options()
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedFile:
     """One file of an artifact: `size` bytes, of which `head` are the first; tensors follow."""
 
@@ -130,11 +143,10 @@ class Format(Protocol):
         """The types of KV cache that `program` can keep; the first unless it is told otherwise."""
         ...
 
-    def plan(self, checkpoint: Checkpoint, scheme: Scheme, context: int = DEFAULT_CONTEXT) -> Plan:
+    def plan(self, checkpoint: Checkpoint, scheme: Scheme, options: Options = DEFAULTS) -> Plan:
         """What the artifact will be; nothing is written and no weight is read.
 
-        `context` is how many tokens `program` makes room for, where the artifact says so. Raises
-        Unsupported for what the format, or `program`, cannot express.
+        Raises Unsupported for what the format, or `program`, cannot express.
         """
         ...
 

@@ -24,8 +24,7 @@ from edgepack.formats import slabs
 from edgepack.formats.artifact import Artifact
 from edgepack.formats.journal import NAME, Journal
 from edgepack.formats.output import Output, disk_error
-from edgepack.formats.protocol import Format, Plan, Progress
-from edgepack.memory import DEFAULT_CONTEXT
+from edgepack.formats.protocol import DEFAULTS, Format, Options, Plan, Progress
 from edgepack.models import Checkpoint
 from edgepack.quant.schemes import Scheme
 
@@ -34,12 +33,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One artifact to write, and the folder it goes to; `context` as `Format.plan` takes it."""
+    """One artifact to write, and the folder it goes to."""
 
     format: Format
     scheme: Scheme
     folder: Path
-    context: int = DEFAULT_CONTEXT
+    options: Options = DEFAULTS
 
 
 def write(
@@ -57,7 +56,7 @@ def write(
     finite, or too large for their encoding, and for a source that changes; OutputError where the
     disk refuses.
     """
-    plans = [target.format.plan(checkpoint, target.scheme, target.context) for target in targets]
+    plans = [target.format.plan(checkpoint, target.scheme, target.options) for target in targets]
     total = sum(weight.elements for weight in checkpoint.decoder.weights if weight.source)
     with ExitStack() as stack:
         journal = stack.enter_context(_journal(checkpoint, targets, plans, root)) if root else None

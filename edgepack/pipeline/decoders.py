@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgepack import models
 from edgepack.fidelity import FidelityReport, Profile, runtimes
-from edgepack.formats import Artifact
+from edgepack.formats import Artifact, Options
 from edgepack.hardware import Hardware
 from edgepack.models import Checkpoint
 from edgepack.pipeline.choice import Choice, Chosen
@@ -51,13 +51,13 @@ class DecoderWork:
     def weigh(self, hardware: Hardware, settings: Settings, choice: Choice) -> tuple[Weighed, ...]:
         return weigh(self._decoder, hardware, settings, choice)
 
-    def plan(self, chosen: Chosen, settings: Settings) -> tuple[Planned, ...]:
-        return plan(self.model, chosen, settings.length(self._decoder))
+    def plan(self, chosen: Chosen, options: Options) -> tuple[Planned, ...]:
+        return plan(self.model, chosen, options)
 
     def write(
-        self, chosen: Chosen, settings: Settings, folder: Path, report: Report
+        self, chosen: Chosen, options: Options, folder: Path, report: Report
     ) -> tuple[Artifact, ...]:
-        return write(self.model, chosen, settings.length(self._decoder), folder, report)
+        return write(self.model, chosen, options, folder, report)
 
     def settle(
         self, weighed: Sequence[Weighed], artifacts: Sequence[Artifact], hardware: Hardware

@@ -13,7 +13,7 @@ from edgepack.fidelity.outputs.comparison import validate
 from edgepack.fidelity.outputs.reference import TransformerReference
 from edgepack.fidelity.outputs.texts import Text, open_tokenizer, read_texts
 from edgepack.fidelity.runtimes.onnx_outputs import OnnxOutputs
-from edgepack.formats import Artifact, Exporter, Format
+from edgepack.formats import Artifact, Exporter, Format, Options
 from edgepack.hardware import Hardware
 from edgepack.manifest.manifest import weight_bytes
 from edgepack.memory import task
@@ -66,14 +66,14 @@ class TaskWork:
         _require_fit(rows, hardware)
         return rows
 
-    def plan(self, chosen: Chosen, settings: Settings) -> tuple[Planned, ...]:
+    def plan(self, chosen: Chosen, options: Options) -> tuple[Planned, ...]:
         return tuple(
             Planned(form.name, scheme.name, self._stored_bytes(scheme), exact=False)
             for form, scheme in chosen
         )
 
     def write(
-        self, chosen: Chosen, settings: Settings, folder: Path, report: Report
+        self, chosen: Chosen, options: Options, folder: Path, report: Report
     ) -> tuple[Artifact, ...]:
         """Of one format: no other has an exporter."""
         ((form, scheme),) = chosen

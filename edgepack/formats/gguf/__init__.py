@@ -15,8 +15,8 @@ from edgepack.errors import DamagedInput
 from edgepack.formats.artifact import Artifact
 from edgepack.formats.gguf.plan import GgufPlan
 from edgepack.formats.gguf.reader import inspect, made_by
-from edgepack.formats.protocol import Exporter
-from edgepack.memory import CACHE_TYPES, DEFAULT_CONTEXT, Program
+from edgepack.formats.protocol import DEFAULTS, Exporter, Options
+from edgepack.memory import CACHE_TYPES, Program
 from edgepack.models import Checkpoint, Decoder
 from edgepack.quant.schemes import Scheme, Schemes, gguf
 
@@ -35,9 +35,7 @@ class Gguf:
     def cache_types(self, decoder: Decoder, scheme: Scheme) -> tuple[str, ...]:
         return ("f16", *(name for name in CACHE_TYPES if name != "f16"))
 
-    def plan(
-        self, checkpoint: Checkpoint, scheme: Scheme, context: int = DEFAULT_CONTEXT
-    ) -> GgufPlan:
+    def plan(self, checkpoint: Checkpoint, scheme: Scheme, options: Options = DEFAULTS) -> GgufPlan:
         """llama.cpp is told its context when it starts: no file says it."""
         return GgufPlan(checkpoint, scheme)
 

@@ -16,8 +16,8 @@ from edgepack.formats.artifact import Artifact
 from edgepack.formats.mlx.layout import CONFIG, INDEX, WEIGHTS
 from edgepack.formats.mlx.plan import MlxPlan
 from edgepack.formats.mlx.reader import inspect, is_mlx, written_by
-from edgepack.formats.protocol import Exporter
-from edgepack.memory import DEFAULT_CONTEXT, Program
+from edgepack.formats.protocol import DEFAULTS, Exporter, Options
+from edgepack.memory import Program
 from edgepack.models import Checkpoint, Decoder
 from edgepack.models.source import SIDE_FILES
 from edgepack.quant.schemes import Scheme, Schemes, mlx
@@ -40,9 +40,7 @@ class Mlx:
         dtype = scheme.dtype if isinstance(scheme, MlxScheme) else None
         return ((dtype or decoder.dtype).lower(),)
 
-    def plan(
-        self, checkpoint: Checkpoint, scheme: Scheme, context: int = DEFAULT_CONTEXT
-    ) -> MlxPlan:
+    def plan(self, checkpoint: Checkpoint, scheme: Scheme, options: Options = DEFAULTS) -> MlxPlan:
         """mlx-lm's cache grows with the conversation: no file says how far."""
         assert isinstance(scheme, MlxScheme), scheme.name
         return MlxPlan(checkpoint, scheme)

@@ -24,8 +24,8 @@ from edgepack.formats.onnx.genai import GENAI_FILE
 from edgepack.formats.onnx.graph import DATA_FILE, MODEL_FILE
 from edgepack.formats.onnx.plan import SIDE_FILES, OnnxPlan
 from edgepack.formats.onnx.reader import inspect, written_by
-from edgepack.formats.protocol import Exporter
-from edgepack.memory import DEFAULT_CONTEXT, Program
+from edgepack.formats.protocol import DEFAULTS, Exporter, Options
+from edgepack.memory import Program
 from edgepack.models import Checkpoint, Decoder
 from edgepack.quant.schemes import Scheme, Schemes, onnx
 
@@ -45,11 +45,9 @@ class Onnx:
         """K and V are what activations are."""
         return ("f16" if scheme.name == "F16" else "f32",)
 
-    def plan(
-        self, checkpoint: Checkpoint, scheme: Scheme, context: int = DEFAULT_CONTEXT
-    ) -> OnnxPlan:
-        """GenAI makes room for the whole of a conversation before it begins: `context` tokens."""
-        return OnnxPlan(checkpoint, scheme, context)
+    def plan(self, checkpoint: Checkpoint, scheme: Scheme, options: Options = DEFAULTS) -> OnnxPlan:
+        """GenAI makes room for the whole of a conversation before it begins: so many tokens."""
+        return OnnxPlan(checkpoint, scheme, options.context)
 
     def inspect(self, path: Path) -> Artifact:
         return inspect(path)
