@@ -64,6 +64,12 @@ Group = Annotated[
 Plain = Annotated[
     bool, typer.Option("--plain", help="MLX, ONNX: round to nearest instead of searching scales.")
 ]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        "--split-max-size", metavar="SIZE", help="GGUF: files of at most SIZE each, such as 4G."
+    ),
+]
 Corpus = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="JSONL documents; default: the checkpoint's eval.jsonl."),
@@ -145,6 +151,7 @@ def quantize(
     bits: Bits = None,
     group: Group = None,
     plain: Plain = False,
+    split: Split = None,
     force: Force = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")
@@ -155,12 +162,16 @@ def quantize(
     """Encode MODEL into OUT: one file if OUT ends in .gguf, else a folder."""
     from edgepack.cli import tables
     from edgepack.cli.plain import plain as values
+    from edgepack.formats import Options
     from edgepack.pipeline import quantize as verb
     from edgepack.pipeline.choice import Choice
 
     choice = Choice(tuple(to), scheme, bits, group, plain)
+    options = Options(split_bytes=_size(split))
     with progress(quiet=quiet or as_json) as report:
-        done = verb.quantize(model, choice, out, force=force, dry_run=dry_run, report=report)
+        done = verb.quantize(
+            model, choice, out, options=options, force=force, dry_run=dry_run, report=report
+        )
     data = {**values(done), "planned_bytes": done.planned_bytes}
     if dry_run:
         return Answer(data, lambda: tables.planned(done))
@@ -200,6 +211,7 @@ def pack(
     bits: Bits = None,
     group: Group = None,
     plain: Plain = False,
+    split: Split = None,
     ctx: Context = None,
     kv: Cache = None,
     slots: Slots = 1,
@@ -225,7 +237,7 @@ def pack(
     named = None if bits is not None and scheme == AUTO else scheme
     request = verb.PackRequest(
         model, out, Choice(tuple(to), named, bits, group, plain), _target(device, memory),
-        Settings(ctx, kv, slots), corpus, profile, allow_failed, force,
+        Settings(ctx, kv, slots), corpus, profile, allow_failed, force, _size(split),
         ("edgepack", *sys.argv[1:]),
     )  # fmt: skip
     with progress(quiet=quiet or as_json) as report:
@@ -301,9 +313,15 @@ def profiles_show(
 
 def _target(device: str | None, memory: str | None) -> Any:
     from edgepack.pipeline.device import Target
+
+    return Target(device, _size(memory))
+
+
+def _size(text: str | None) -> int | None:
+    """Bytes, where a size was given."""
     from edgepack.units import parse_bytes
 
-    return Target(device, parse_bytes(memory) if memory else None)
+    return parse_bytes(text) if text else None
 
 
 def _fit_data(fit: Any) -> dict[str, Any]:

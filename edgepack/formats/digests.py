@@ -23,12 +23,6 @@ class TensorExtent:
     size: int
 
 
-def digests(path: Path, tensors: Iterable[TensorExtent]) -> tuple[str, str]:
-    """(sha256 of the file, digest of its tensors), as `digests_of` gives them for one file."""
-    (whole,), together = digests_of({path: tensors})
-    return whole, together
-
-
 def digests_of(
     files: Mapping[Path, Iterable[TensorExtent]], held: Iterable[tuple[TensorExtent, bytes]] = ()
 ) -> tuple[tuple[str, ...], str]:

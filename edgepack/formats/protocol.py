@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edgepack.errors import DamagedInput
+from edgepack.errors import DamagedInput, UsageError
 from edgepack.formats.artifact import Artifact
 from edgepack.memory import DEFAULT_CONTEXT, Program
 from edgepack.models import Checkpoint, Decoder, TaskModel, Weight
@@ -25,10 +25,19 @@ Progress = Callable[[int, int], None]  # elements done, elements in all
 class Options:
     """What was asked of an artifact's files beside their scheme.
 
-    `context` is how many tokens the program makes room for, where the artifact says so.
+    `context` is how many tokens the program makes room for, where the artifact says so;
+    `split_bytes` the most that one file of a GGUF may have, None for one file whatever its size.
     """
 
     context: int = DEFAULT_CONTEXT
+    split_bytes: int | None = None
+
+    def check_whole(self, form: str) -> None:
+        """Raises UsageError where files are to be split as only a GGUF is."""
+        if self.split_bytes is not None:
+            raise UsageError(
+                f"--split-max-size was given for {form}", "it is for --to gguf: leave it out"
+            )
 
 
 DEFAULTS = Options()

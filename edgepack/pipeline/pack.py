@@ -33,6 +33,7 @@ class PackRequest:
     profile: str = "balanced"
     allow_failed: bool = False
     force: bool = False
+    split_bytes: int | None = None
     argv: tuple[str, ...] = ()
 
 
@@ -71,7 +72,8 @@ def pack(request: PackRequest, report: Report = silent) -> Packed:
     # again: the weights, which are here now, may say what config.json does not
     weighed = work.weigh(hardware, request.settings, request.choice)
     chosen = [(w.form, w.scheme) for w in weighed]
-    options = Options(context=request.settings.context or DEFAULT_CONTEXT)
+    context = request.settings.context or DEFAULT_CONTEXT
+    options = Options(context=context, split_bytes=request.split_bytes)
     planned = work.plan(chosen, options)
     staging.check_space(request.out, sum(p.size for p in planned))
 

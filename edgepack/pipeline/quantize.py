@@ -56,7 +56,7 @@ def quantize(
     work = work_on(model)
     chosen = work.schemes(choice)
     if formats.names_file(out):
-        _check_one_file(out, chosen)
+        _check_one_file(out, chosen, options)
     check_output(out, force=force)
     planned = work.plan(chosen, options)
     if dry_run:
@@ -69,7 +69,11 @@ def quantize(
     return Quantized(out, planned, artifacts)
 
 
-def _check_one_file(out: Path, chosen: Chosen) -> None:
+def _check_one_file(out: Path, chosen: Chosen, options: Options) -> None:
+    if options.split_bytes is not None:
+        raise UsageError(
+            f"{out} is one file, --split-max-size may make several", "give a folder with -o"
+        )
     if len(chosen) > 1:
         raise UsageError(f"{out} is one file for {len(chosen)} formats", "give a folder with -o")
     ((form, _),) = chosen

@@ -67,6 +67,8 @@ class TaskWork:
         return rows
 
     def plan(self, chosen: Chosen, options: Options) -> tuple[Planned, ...]:
+        for form, _ in chosen:
+            options.check_whole(form.name)
         return tuple(
             Planned(form.name, scheme.name, self._stored_bytes(scheme), exact=False)
             for form, scheme in chosen

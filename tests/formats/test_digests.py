@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from edgepack.formats import digests as module
-from edgepack.formats.digests import TensorExtent, digests
+from edgepack.formats.digests import TensorExtent, digests_of
 
 CONTENT = bytes(range(256)) * 4
 TENSORS = [
@@ -33,16 +33,16 @@ def test_both_digests(path):
         f"b\0F32\x008x4\0{sha256(CONTENT[64:192])}\n"
         f"empty\0F32\x000\0{sha256(b'')}\n"
     )
-    expected = f"sha256:{sha256(CONTENT)}", f"sha256:{sha256(lines.encode())}"
-    assert digests(path, TENSORS) == expected
-    assert digests(path, reversed(TENSORS)) == expected
+    expected = (f"sha256:{sha256(CONTENT)}",), f"sha256:{sha256(lines.encode())}"
+    assert digests_of({path: TENSORS}) == expected
+    assert digests_of({path: reversed(TENSORS)}) == expected
 
 
 def test_tensors_that_overlap_are_refused(path):
     with pytest.raises(ValueError, match="overlaps"):
-        digests(path, [*TENSORS, TensorExtent("c", "F32", "1", 190, 4)])
+        digests_of({path: [*TENSORS, TensorExtent("c", "F32", "1", 190, 4)]})
 
 
 def test_a_tensor_beyond_the_end_is_refused(path):
     with pytest.raises(ValueError, match="ends"):
-        digests(path, [TensorExtent("c", "F32", "1", 1020, 8)])
+        digests_of({path: [TensorExtent("c", "F32", "1", 1020, 8)]})

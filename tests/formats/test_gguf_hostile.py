@@ -10,7 +10,8 @@ import pytest
 from edgepack.errors import DamagedInput
 from edgepack.formats.gguf import cursor as module
 from edgepack.formats.gguf.cursor import Cursor
-from edgepack.formats.gguf.reader import Head, inspect, read_head
+from edgepack.formats.gguf.inspection import inspect
+from edgepack.formats.gguf.reader import Head, read_head
 
 
 @pytest.fixture

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from edgepack.errors import DamagedInput
 from edgepack.formats.gguf import cursor as module
 from edgepack.formats.gguf.header import header
+from edgepack.formats.gguf.inspection import inspect
 from edgepack.formats.gguf.layout import RETIRED, TENSOR_TYPES, ValueType, padded
 from edgepack.formats.gguf.metadata import metadata
-from edgepack.formats.gguf.reader import Array, inspect, read_head
+from edgepack.formats.gguf.reader import Array, read_head
 from edgepack.quant.encodings import ENCODINGS
 from edgepack.quant.schemes.gguf import SCHEMES
 

@@ -3,8 +3,11 @@
 metadata   the keys of the header
 layout     numbers that writing and reading share
 header     the head of a file as bytes
-plan       what a file will hold, and its encoder
-reader     reading it back: cursor (bounded bytes), values, table (tensors)
+split      the names and keys of a model in several files
+files      the files of a model, and where its tensors lie
+plan       what they will hold, and its encoder
+reader     reading a head back: cursor (bounded bytes), values, table (tensors)
+inspection describing what was read, all its files together
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ from pathlib import Path
 
 from edgepack.errors import DamagedInput
 from edgepack.formats.artifact import Artifact
+from edgepack.formats.gguf.inspection import inspect, made_by
 from edgepack.formats.gguf.plan import GgufPlan
-from edgepack.formats.gguf.reader import inspect, made_by
+from edgepack.formats.gguf.split import first_part
 from edgepack.formats.protocol import DEFAULTS, Exporter, Options
 from edgepack.memory import CACHE_TYPES, Program
 from edgepack.models import Checkpoint, Decoder
@@ -24,7 +28,7 @@ __all__ = ["Gguf"]
 
 
 class Gguf:
-    """One file, `NAME-SCHEME.gguf`."""
+    """One file, `NAME-SCHEME.gguf`, or several if asked, `NAME-SCHEME-00001-of-00003.gguf`."""
 
     name = "gguf"
     suffix = ".gguf"
@@ -37,16 +41,20 @@ class Gguf:
 
     def plan(self, checkpoint: Checkpoint, scheme: Scheme, options: Options = DEFAULTS) -> GgufPlan:
         """llama.cpp is told its context when it starts: no file says it."""
-        return GgufPlan(checkpoint, scheme)
+        return GgufPlan(checkpoint, scheme, options)
 
     def inspect(self, path: Path) -> Artifact:
         return inspect(path)
 
     def find(self, folder: Path) -> tuple[Path, ...]:
-        return tuple(sorted(folder.glob(f"*{self.suffix}")))
+        """Of a model in several files, the first."""
+        found = sorted(folder.glob(f"*{self.suffix}"))
+        return tuple(path for path in found if path == first_part(path))
 
     def ours(self, folder: Path) -> frozenset[str]:
-        return frozenset(path.name for path in self.find(folder) if _ours(path))
+        """Of a model in several files, only the first says who wrote them."""
+        found = folder.glob(f"*{self.suffix}")
+        return frozenset(path.name for path in found if _ours(first_part(path)))
 
 
 def _ours(path: Path) -> bool:

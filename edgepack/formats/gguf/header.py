@@ -32,17 +32,26 @@ ARRAYS: Mapping[type, ValueType] = {
 
 
 def header(architecture: str, values: Mapping[str, Value], tensors: Sequence[Assignment]) -> bytes:
+    """As `head`; `general.architecture` comes first, as GGUF's own writers put it."""
+    return head({ARCHITECTURE_KEY: architecture, **values}, tensors)
+
+
+def head(values: Mapping[str, Value], tensors: Sequence[Assignment]) -> bytes:
     """Everything that stands before the tensors, zeros up to the alignment included.
 
     The tensors follow in the order given, each `padded`. A key whose value is empty is left out:
     an array of nothing has no type, and an absent name says as much as an empty one. Raises
     Unsupported for a value that its GGUF type cannot hold.
     """
-    pairs = {ARCHITECTURE_KEY: architecture, **values}
-    stored = [_pair(key, value) for key, value in pairs.items() if value not in ("", ())]
+    stored = [_pair(key, value) for key, value in values.items() if value not in ("", ())]
     counts = struct.pack("<IQQ", VERSION, len(tensors), len(stored))
-    head = b"".join((MAGIC, counts, *stored, *_table(tensors)))
-    return head.ljust(padded(len(head)), b"\0")
+    content = b"".join((MAGIC, counts, *stored, *_table(tensors)))
+    return content.ljust(padded(len(content)), b"\0")
+
+
+def entry_bytes(tensor: Assignment) -> int:
+    """Bytes that `tensor` takes in the table."""
+    return len(_entry(tensor, 0))
 
 
 def _pair(key: str, value: Value) -> bytes:
@@ -56,6 +65,8 @@ def _pair(key: str, value: Value) -> bytes:
 
 def _value(value: Value) -> bytes:
     """Type and value, in the types that GGUF's readers expect: u32 integers, f32 numbers."""
+    if isinstance(value, bytes):
+        return value
     if isinstance(value, str):
         return struct.pack("<I", ValueType.STRING) + _text(value)
     if isinstance(value, bool):
@@ -77,11 +88,15 @@ def _text(text: str) -> bytes:
 
 
 def _table(tensors: Sequence[Assignment]) -> Iterator[bytes]:
-    """One entry a tensor: name, extents with the row's length first, type, offset."""
     offset = 0
     for tensor in tensors:
-        shape = tensor.weight.shape
-        yield _text(tensor.weight.name)
-        yield struct.pack(f"<I{len(shape)}Q", len(shape), *reversed(shape))
-        yield struct.pack("<IQ", NUMBERS[tensor.encoding.name], offset)
-        offset += padded(tensor.encoding.tensor_bytes(shape))
+        yield _entry(tensor, offset)
+        offset += padded(tensor.stored_bytes)
+
+
+def _entry(tensor: Assignment, offset: int) -> bytes:
+    """Name, extents with the row's length first, type, offset."""
+    shape = tensor.weight.shape
+    extents = struct.pack(f"<I{len(shape)}Q", len(shape), *reversed(shape))
+    placed = struct.pack("<IQ", NUMBERS[tensor.encoding.name], offset)
+    return _text(tensor.weight.name) + extents + placed

@@ -26,7 +26,8 @@ TOKEN_KINDS = {
     "normal": 1, "unknown": 2, "control": 3, "user_defined": 4, "unused": 5, "byte": 6,
 }  # fmt: skip  # llama.h, enum llama_token_type
 
-Value = str | int | float | bool | tuple[str, ...] | tuple[int, ...] | tuple[float, ...]
+Value = str | int | float | bool | bytes | tuple[str, ...] | tuple[int, ...] | tuple[float, ...]
+"""What a key holds; bytes are type and value as a file has them."""
 
 
 def metadata(checkpoint: Checkpoint, scheme: Scheme) -> dict[str, Value]:

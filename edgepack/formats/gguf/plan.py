@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from edgepack.formats.gguf.header import header
-from edgepack.formats.gguf.layout import padded
+from edgepack.formats.gguf.files import files
+from edgepack.formats.gguf.layout import ARCHITECTURE_KEY
 from edgepack.formats.gguf.metadata import metadata
-from edgepack.formats.protocol import Piece, PlannedFile
+from edgepack.formats.protocol import DEFAULTS, Options, Piece
 from edgepack.models import Checkpoint, Weight
 from edgepack.models.rope import frequency_divisors
 from edgepack.quant.encodings import ENCODINGS, Encoding
@@ -25,16 +24,15 @@ ROTATED_ROLES = ("attn_q.weight", "attn_q.bias", "attn_k.weight", "attn_k.bias")
 class GgufPlan:
     """Tensors in the order of the decoder's weights, one after another behind the header."""
 
-    def __init__(self, checkpoint: Checkpoint, scheme: Scheme) -> None:
+    def __init__(self, checkpoint: Checkpoint, scheme: Scheme, options: Options = DEFAULTS) -> None:
+        """Raises Unsupported for what no GGUF can say, UsageError for parts that are too small."""
         self._decoder = checkpoint.decoder
         tensors = scheme.assign(self._decoder)
-        head = header(self._decoder.gguf.architecture, metadata(checkpoint, scheme), tensors)
-        sizes = [padded(tensor.stored_bytes) for tensor in tensors]
-        *offsets, size = accumulate(sizes, initial=len(head))
+        architecture = {ARCHITECTURE_KEY: self._decoder.gguf.architecture}
+        values = {**architecture, **metadata(checkpoint, scheme)}
+        name = f"{checkpoint.name.rsplit('/', 1)[-1]}-{scheme.name}"
         self._encodings = {t.weight: ENCODINGS[t.encoding.name] for t in tensors}
-        self._offsets = {t.weight: at for t, at in zip(tensors, offsets, strict=True)}
-        base = checkpoint.name.rsplit("/", 1)[-1]
-        self.files = (PlannedFile(f"{base}-{scheme.name}.gguf", head, size),)
+        self.files, self._places = files(name, values, tensors, options.split_bytes)
 
     def encoding(self, weight: Weight) -> Encoding | None:
         return self._encodings[weight]
@@ -53,8 +51,9 @@ class GgufPlan:
             heads = rows.reshape(-1, 1) if len(weight.shape) == 1 else rows
             rows = interleave(heads, head_dim).reshape(rows.shape)
         encoding = self._encodings[weight]
-        offset = self._offsets[weight] + start * encoding.row_bytes(rows.shape[1])
-        return (Piece(0, offset, encoding.encode(rows)),)
+        file, offset = self._places[weight]
+        offset += start * encoding.row_bytes(rows.shape[1])
+        return (Piece(file, offset, encoding.encode(rows)),)
 
     def derived(self) -> Iterator[tuple[Weight, int, NDArray[np.float32]]]:
         for weight in self._encodings:

@@ -1,33 +1,29 @@
-"""Reading a GGUF back, whoever wrote it: its head bounded, its types counted, its tensors digested.
+"""Reading the head of a GGUF, whoever wrote it, with every bound checked.
 
-The head is read in one pass of our own: gguf-py makes an object for every token of a vocabulary,
+It is read in one pass of our own: gguf-py makes an object for every token of a vocabulary,
 and needs seconds for what takes a tenth of one here.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from edgepack.formats.artifact import Artifact, EncodingCount, FileRecord
-from edgepack.formats.digests import TensorExtent, digests
+from edgepack.formats.digests import TensorExtent
 from edgepack.formats.gguf.cursor import Cursor, damaged
 from edgepack.formats.gguf.layout import (
     ALIGNMENT,
     ALIGNMENT_KEY,
-    ARCHITECTURE_KEY,
     MAGIC,
     ValueType,
     padded,
 )
-from edgepack.formats.gguf.metadata import FILE_TYPES
 from edgepack.formats.gguf.table import ENTRY_BYTES, TENSOR_LIMIT, placed, read_table
 from edgepack.formats.gguf.values import Array, Stored, read_type, read_value
 
-__all__ = ["Array", "Head", "Stored", "inspect", "read_head"]
+__all__ = ["Array", "Head", "Stored", "read_head"]
 
 VERSIONS = (2, 3)  # 3 only added big-endian files; 1 had lengths of 32 bits
 PAIR_BYTES = 13  # the least a pair takes: key length, type, one byte of value
@@ -114,50 +110,3 @@ def _alignment(cursor: Cursor, values: Mapping[str, Stored]) -> int:
         cursor.subject = f"key {ALIGNMENT_KEY!r}"
         raise cursor.fault(f"is {alignment}; a power of two is required")
     return alignment
-
-
-def inspect(path: Path) -> Artifact:
-    """Describe one GGUF file. Raises DamagedInput for a file that breaks the format."""
-    head = read_head(path)
-    counts: Counter[str] = Counter()
-    sizes: Counter[str] = Counter()
-    for tensor in head.tensors:
-        counts[tensor.encoding] += 1
-        sizes[tensor.encoding] += tensor.size
-    architecture = _architecture(path, head)
-    try:
-        sha256, tensor_digest = digests(path, head.tensors)
-        size = path.stat().st_size
-    except (ValueError, OSError) as error:  # it changed since
-        raise damaged(path, str(error)) from error
-    return Artifact(
-        format="gguf",
-        scheme=_scheme(head),
-        architecture=architecture,
-        files=(FileRecord(path.name, size, sha256),),
-        tensor_digest=tensor_digest,
-        histogram=tuple(EncodingCount(n, counts[n], total) for n, total in sizes.most_common()),
-    )
-
-
-def made_by(path: Path) -> str:
-    """`general.quantized_by`: the program that wrote the file, empty where it does not say.
-
-    Raises DamagedInput.
-    """
-    name = read_head(path).values.get("general.quantized_by")
-    return name if isinstance(name, str) else ""
-
-
-def _scheme(head: Head) -> str:
-    """The scheme that `general.file_type` names; "unknown" where there is none, or a newer one."""
-    number = head.values.get("general.file_type")
-    return next((name for name, known in FILE_TYPES.items() if known == number), "unknown")
-
-
-def _architecture(path: Path, head: Head) -> str:
-    name = head.values.get(ARCHITECTURE_KEY)
-    if not isinstance(name, str) or not name:
-        found = "missing" if name is None else "no name"
-        raise damaged(path, f"{ARCHITECTURE_KEY} is {found}; the model's architecture is required")
-    return name

@@ -43,6 +43,7 @@ class Mlx:
     def plan(self, checkpoint: Checkpoint, scheme: Scheme, options: Options = DEFAULTS) -> MlxPlan:
         """mlx-lm's cache grows with the conversation: no file says how far."""
         assert isinstance(scheme, MlxScheme), scheme.name
+        options.check_whole(self.name)
         return MlxPlan(checkpoint, scheme)
 
     def inspect(self, path: Path) -> Artifact:

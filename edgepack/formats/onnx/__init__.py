@@ -47,6 +47,7 @@ class Onnx:
 
     def plan(self, checkpoint: Checkpoint, scheme: Scheme, options: Options = DEFAULTS) -> OnnxPlan:
         """GenAI makes room for the whole of a conversation before it begins: so many tokens."""
+        options.check_whole(self.name)
         return OnnxPlan(checkpoint, scheme, options.context)
 
     def inspect(self, path: Path) -> Artifact:
