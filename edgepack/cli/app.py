@@ -64,6 +64,10 @@ Group = Annotated[
 Plain = Annotated[
     bool, typer.Option("--plain", help="MLX, ONNX: round to nearest instead of searching scales.")
 ]
+Made = Annotated[str, typer.Argument(metavar="ARTIFACT", help="A file or a package.")]
+Reference = Annotated[
+    str, typer.Option(metavar="MODEL", help="The full-precision checkpoint it came from.")
+]
 Split = Annotated[
     str | None,
     typer.Option(
@@ -156,6 +160,12 @@ def quantize(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")
     ] = False,
+    report_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--report", metavar="FILE", help="Compare what was written, tensor by tensor: JSON."
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> Answer:
@@ -170,21 +180,32 @@ def quantize(
     options = Options(split_bytes=_size(split))
     with progress(quiet=quiet or as_json) as report:
         done = verb.quantize(
-            model, choice, out, options=options, force=force, dry_run=dry_run, report=report
-        )
+            model, choice, out, options=options, force=force, dry_run=dry_run,
+            tensors=report_file, report=report,
+        )  # fmt: skip
     data = {**values(done), "planned_bytes": done.planned_bytes}
     if dry_run:
         return Answer(data, lambda: tables.planned(done))
     return Answer(data, lambda: tables.quantized(done), path=str(out))
 
 
+@app.command("report")
+@command
+def report_command(artifact: Made, reference: Reference, as_json: Json = False) -> Answer:
+    """How far each tensor of ARTIFACT, decoded, is from MODEL's, the farthest first."""
+    from edgepack.cli import tables
+    from edgepack.pipeline import tensors as verb
+
+    with progress(quiet=as_json) as tell:
+        found = verb.report(artifact, reference, progress=tell)
+    return Answer(found.to_dict(), lambda: tables.tensors(found))
+
+
 @app.command()
 @command
 def validate(
-    artifact: Annotated[str, typer.Argument(metavar="ARTIFACT", help="A file or a package.")],
-    reference: Annotated[
-        str, typer.Option(metavar="MODEL", help="The full-precision checkpoint it came from.")
-    ],
+    artifact: Made,
+    reference: Reference,
     corpus: Corpus = None,
     profile: Gate = "balanced",
     as_json: Json = False,

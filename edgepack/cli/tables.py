@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from edgepack.fidelity import FidelityReport
     from edgepack.fidelity.outputs.metrics import OutputMetrics
+    from edgepack.fidelity.tensors import EncodingDistance, TensorDistance, TensorReport
     from edgepack.formats import Artifact
     from edgepack.hardware import Figure, Hardware
     from edgepack.manifest import Verified
@@ -198,6 +199,36 @@ def _outputs(measured: OutputMetrics) -> Table:
         f"{measured.broken_documents.value:.2%}",
     )
     return table(headings, [row])
+
+
+def tensors(report: TensorReport) -> None:
+    """Every tensor, the worst first, then every type."""
+    figures = ("bytes", "relative RMSE", "max error", "cosine")
+    write(
+        f"{report.artifact} against {report.reference} in float32, {len(report.tensors)} tensors",
+        table(
+            ("tensor", "type", *figures),
+            ((tensor.name, tensor.encoding, *_distances(tensor)) for tensor in report.tensors),
+            left=2,
+        ),
+        table(
+            ("type", "tensors", *figures),
+            ((of.encoding, str(of.tensors), *_distances(of)) for of in report.encodings),
+        ),
+        *(
+            f"note: {name} is not the checkpoint's: farther from it than its type can be"
+            for name in report.misplaced
+        ),
+    )
+
+
+def _distances(of: TensorDistance | EncodingDistance) -> tuple[str, ...]:
+    return (
+        format_bytes(of.size),
+        f"{of.relative_rmse:.2g}",
+        f"{of.max_error:.2g}",
+        f"{of.cosine:.6f}",
+    )
 
 
 def packed(result: Packed) -> None:

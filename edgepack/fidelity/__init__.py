@@ -7,6 +7,7 @@ bootstrap  bounds on those sums
 gates      profiles, limits, the verdict
 report     FidelityReport
 runtimes/  what an artifact runs in
+tensors    weights themselves, decoded, against the checkpoint's
 reference  the checkpoint itself, in float32
 outputs/   the same for models known by their task: outputs in place of the next token
 """

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from edgepack.errors import unknown
+from edgepack.errors import Missing, unknown
 from edgepack.formats.artifact import Artifact, EncodingCount, FileRecord
 from edgepack.formats.protocol import DEFAULTS, Exporter, Format, Options, Plan, Progress
 from edgepack.formats.stream import Target, write
@@ -28,6 +28,7 @@ __all__ = [
     "Progress",
     "Target",
     "every",
+    "holding",
     "known",
     "named",
     "names_file",
@@ -72,6 +73,14 @@ def named(name: str) -> Format:
     if make is None:
         raise unknown("format", name, known())
     return make()
+
+
+def holding(entry: Path) -> Format:
+    """The format of the artifact at `entry`. Raises Missing where there is none."""
+    for form in every():
+        if entry in form.find(entry.parent):
+            return form
+    raise Missing(f"{entry} is the first file of no artifact", f"known: {', '.join(known())}")
 
 
 def names_file(path: Path) -> bool:

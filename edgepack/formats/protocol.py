@@ -76,6 +76,21 @@ class Piece:
     data: NDArray[Any]
 
 
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """One weight as an artifact holds it, in `size` bytes of `encoding`, as read back from disk.
+
+    `read(start, stop)` decodes rows [start, stop) into float32 [n, columns] in the checkpoint's own
+    order, a vector being one row; `start` is a multiple of `multiple`. Raises DamagedInput.
+    """
+
+    weight: Weight
+    encoding: str
+    size: int
+    read: Callable[[int, int], NDArray[np.float32]]
+    multiple: int = 1
+
+
 class Plan(Protocol):
     """All that is known of an artifact before a weight is read; then the encoder of its slabs."""
 
@@ -163,6 +178,14 @@ class Format(Protocol):
         """Describe the artifact whose entry is `path`, edgepack's or somebody else's.
 
         Raises DamagedInput.
+        """
+        ...
+
+    def tensors(self, entry: Path, checkpoint: Checkpoint) -> Iterator[StoredTensor]:
+        """What the artifact at `entry` holds of every weight of `checkpoint`, whoever made it.
+
+        Raises DamagedInput for a weight that is missing or has another shape, Unsupported for an
+        encoding that cannot be decoded here.
         """
         ...
 

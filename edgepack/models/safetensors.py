@@ -80,7 +80,8 @@ class TensorRef:
             )
         stop = self.rows if stop is None else stop
         row_bytes = self.columns * ITEM_BYTES[self.dtype]
-        raw = _read_exactly(self, self.offset + start * row_bytes, (stop - start) * row_bytes)
+        offset, count = self.offset + start * row_bytes, (stop - start) * row_bytes
+        raw = read_exactly(self.file, self.name, offset, count)
         return np.frombuffer(raw, READABLE[self.dtype]).reshape(stop - start, self.columns)
 
     def read(self) -> NDArray[np.float32]:
@@ -88,22 +89,21 @@ class TensorRef:
         return self.read_rows().reshape(self.shape)
 
 
-def _read_exactly(ref: TensorRef, offset: int, count: int) -> bytearray:
+def read_exactly(path: Path, name: str, offset: int, count: int) -> bytearray:
+    """`count` bytes of the tensor called `name`. Raises DamagedInput if they are not there."""
     buffer = bytearray(count)
     view, filled = memoryview(buffer), 0
     try:
-        with ref.file.open("rb", buffering=0) as file:
+        with path.open("rb", buffering=0) as file:
             file.seek(offset)
             while filled < count and (got := file.readinto(view[filled:])):
                 filled += got
     except OSError as error:
         raise DamagedInput(
-            f"{ref.file}: tensor {ref.name} cannot be read: {error.strerror}", CHANGED
+            f"{path}: tensor {name} cannot be read: {error.strerror}", CHANGED
         ) from error
     if filled < count:
-        raise DamagedInput(
-            f"{ref.file}: tensor {ref.name} ends after {filled} of {count} bytes", CHANGED
-        )
+        raise DamagedInput(f"{path}: tensor {name} ends after {filled} of {count} bytes", CHANGED)
     return buffer
 
 

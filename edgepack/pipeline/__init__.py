@@ -2,6 +2,7 @@
 
 fit        device + model shape -> a Fit per scheme
 quantize   checkpoint -> artifacts
+report     artifact + checkpoint -> TensorReport
 validate   artifact + checkpoint -> FidelityReport
 pack       all of it -> a package
 """

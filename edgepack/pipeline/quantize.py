@@ -12,6 +12,7 @@ from edgepack.models import Checkpoint
 from edgepack.pipeline.choice import Choice, Chosen
 from edgepack.pipeline.progress import Report, silent, staged_progress
 from edgepack.pipeline.staging import check_output, check_space, staged
+from edgepack.pipeline.tensors import check_report, write_report
 from edgepack.pipeline.work import work_on
 
 
@@ -46,9 +47,12 @@ def quantize(
     options: Options = DEFAULTS,
     force: bool = False,
     dry_run: bool = False,
+    tensors: Path | None = None,
     report: Report = silent,
 ) -> Quantized:
     """Write `model` in every chosen format to OUT: one file, or a folder.
+
+    With `tensors`, a file, what was written is then compared with `model`, tensor by tensor.
 
     Raises UsageError for unknown names, OutputError for an existing OUT or too little space, and
     whatever opening or reading the checkpoint raises; OUT is then as it was.
@@ -58,6 +62,8 @@ def quantize(
     if formats.names_file(out):
         _check_one_file(out, chosen, options)
     check_output(out, force=force)
+    if tensors:
+        check_report(tensors, force=force)
     planned = work.plan(chosen, options)
     if dry_run:
         return Quantized(out, planned, ())
@@ -66,6 +72,9 @@ def quantize(
         artifacts = work.write(chosen, options, folder, report)
     if formats.names_file(out):
         artifacts = tuple(_renamed(artifact, out.name) for artifact in artifacts)
+    if tensors:
+        root = out.parent if formats.names_file(out) else out
+        write_report(tensors, [artifact.entry(root) for artifact in artifacts], work.model, report)
     return Quantized(out, planned, artifacts)
 
 

@@ -8,10 +8,12 @@ files      the files of a model, and where its tensors lie
 plan       what they will hold, and its encoder
 reader     reading a head back: cursor (bounded bytes), values, table (tensors)
 inspection describing what was read, all its files together
+tensors    decoding it
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from edgepack.errors import DamagedInput
@@ -19,7 +21,8 @@ from edgepack.formats.artifact import Artifact
 from edgepack.formats.gguf.inspection import inspect, made_by
 from edgepack.formats.gguf.plan import GgufPlan
 from edgepack.formats.gguf.split import first_part
-from edgepack.formats.protocol import DEFAULTS, Exporter, Options
+from edgepack.formats.gguf.tensors import tensors
+from edgepack.formats.protocol import DEFAULTS, Exporter, Options, StoredTensor
 from edgepack.memory import CACHE_TYPES, Program
 from edgepack.models import Checkpoint, Decoder
 from edgepack.quant.schemes import Scheme, Schemes, gguf
@@ -45,6 +48,9 @@ class Gguf:
 
     def inspect(self, path: Path) -> Artifact:
         return inspect(path)
+
+    def tensors(self, entry: Path, checkpoint: Checkpoint) -> Iterator[StoredTensor]:
+        return tensors(entry, checkpoint)
 
     def find(self, folder: Path) -> tuple[Path, ...]:
         """Of a model in several files, the first."""

@@ -9,7 +9,7 @@ from edgepack.formats.gguf.files import files
 from edgepack.formats.gguf.layout import ARCHITECTURE_KEY
 from edgepack.formats.gguf.metadata import metadata
 from edgepack.formats.protocol import DEFAULTS, Options, Piece
-from edgepack.models import Checkpoint, Weight
+from edgepack.models import Checkpoint, Decoder, Weight
 from edgepack.models.rope import frequency_divisors
 from edgepack.quant.encodings import ENCODINGS, Encoding
 from edgepack.quant.schemes import Scheme
@@ -38,18 +38,10 @@ class GgufPlan:
         return self._encodings[weight]
 
     def multiple(self, weight: Weight) -> int:
-        """Whole heads where rotary pairs must become neighbours."""
-        decoder = self._decoder
-        if not decoder.gguf.interleaved_rope or weight.role not in ROTATED_ROLES:
-            return 1
-        assert weight.layer is not None
-        return decoder.layers[weight.layer].attention.head_dim
+        return rotated_rows(self._decoder, weight)
 
     def encode(self, weight: Weight, start: int, rows: NDArray[np.float32]) -> tuple[Piece, ...]:
-        head_dim = self.multiple(weight)
-        if head_dim > 1:
-            heads = rows.reshape(-1, 1) if len(weight.shape) == 1 else rows
-            rows = interleave(heads, head_dim).reshape(rows.shape)
+        rows = interleave(rows, self.multiple(weight))
         encoding = self._encodings[weight]
         file, offset = self._places[weight]
         offset += start * encoding.row_bytes(rows.shape[1])
@@ -62,9 +54,33 @@ class GgufPlan:
                 yield weight, 0, divisors.reshape(1, -1)
 
 
+def rotated_rows(decoder: Decoder, weight: Weight) -> int:
+    """Rows of `weight` that are reordered among themselves: a head's, or 1 where none are."""
+    if not decoder.gguf.interleaved_rope or weight.role not in ROTATED_ROLES:
+        return 1
+    assert weight.layer is not None
+    return decoder.layers[weight.layer].attention.head_dim
+
+
 def interleave(rows: NDArray[np.float32], head_dim: int) -> NDArray[np.float32]:
-    """Reorder [heads x head_dim, n]: rotated pairs (i, i + head_dim/2) become (2i, 2i + 1)."""
+    """Reorder [heads x head_dim, n]: rotated pairs (i, i + head_dim/2) become (2i, 2i + 1).
+
+    Of a vector, [1, heads x head_dim], the elements; a `head_dim` of 1 leaves all as it is.
+    """
+    return _exchanged(rows, 2, head_dim // 2)
+
+
+def separate(rows: NDArray[np.float32], head_dim: int) -> NDArray[np.float32]:
+    """Undo `interleave`: neighbours (2i, 2i + 1) become (i, i + head_dim/2)."""
+    return _exchanged(rows, head_dim // 2, 2)
+
+
+def _exchanged(rows: NDArray[np.float32], outer: int, inner: int) -> NDArray[np.float32]:
+    """Every head's rows, `outer` x `inner` of them, as `inner` x `outer`."""
     import numpy as np
 
-    halves = rows.reshape(-1, 2, head_dim // 2, rows.shape[1])
-    return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(rows.shape)
+    if outer * inner == 0:
+        return rows
+    columns = 1 if len(rows) == 1 else rows.shape[1]
+    exchanged = rows.reshape(-1, outer, inner, columns).swapaxes(1, 2)
+    return np.ascontiguousarray(exchanged).reshape(rows.shape)

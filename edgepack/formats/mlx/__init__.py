@@ -5,10 +5,12 @@ heads      config.json, the index, and safetensors headers as bytes
 plan       what the files will hold, and the encoder of their tensors
 modules    which modules are quantized, read from tensors and config.json
 reader     reading an artifact back
+tensors    decoding it
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from edgepack.errors import DamagedInput
@@ -16,7 +18,8 @@ from edgepack.formats.artifact import Artifact
 from edgepack.formats.mlx.layout import CONFIG, INDEX, WEIGHTS
 from edgepack.formats.mlx.plan import MlxPlan
 from edgepack.formats.mlx.reader import inspect, is_mlx, written_by
-from edgepack.formats.protocol import DEFAULTS, Exporter, Options
+from edgepack.formats.mlx.tensors import tensors
+from edgepack.formats.protocol import DEFAULTS, Exporter, Options, StoredTensor
 from edgepack.memory import Program
 from edgepack.models import Checkpoint, Decoder
 from edgepack.models.source import SIDE_FILES
@@ -48,6 +51,9 @@ class Mlx:
 
     def inspect(self, path: Path) -> Artifact:
         return inspect(path)
+
+    def tensors(self, entry: Path, checkpoint: Checkpoint) -> Iterator[StoredTensor]:
+        return tensors(entry, checkpoint)
 
     def find(self, folder: Path) -> tuple[Path, ...]:
         """config.json, where MLX weights lie beside it: a checkpoint has the same names."""

@@ -10,10 +10,12 @@ export     the process in which optimum works
 files      what lies in the folder of such a model
 tensors    the initializers of a model, checked
 reader     reading an artifact back
+weights    decoding it
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from edgepack.errors import DamagedInput, Missing
@@ -24,7 +26,8 @@ from edgepack.formats.onnx.genai import GENAI_FILE
 from edgepack.formats.onnx.graph import DATA_FILE, MODEL_FILE
 from edgepack.formats.onnx.plan import SIDE_FILES, OnnxPlan
 from edgepack.formats.onnx.reader import inspect, written_by
-from edgepack.formats.protocol import DEFAULTS, Exporter, Options
+from edgepack.formats.onnx.weights import tensors
+from edgepack.formats.protocol import DEFAULTS, Exporter, Options, StoredTensor
 from edgepack.memory import Program
 from edgepack.models import Checkpoint, Decoder
 from edgepack.quant.schemes import Scheme, Schemes, onnx
@@ -52,6 +55,9 @@ class Onnx:
 
     def inspect(self, path: Path) -> Artifact:
         return inspect(path)
+
+    def tensors(self, entry: Path, checkpoint: Checkpoint) -> Iterator[StoredTensor]:
+        return tensors(entry, checkpoint)
 
     def find(self, folder: Path) -> tuple[Path, ...]:
         """Of an encoder and a decoder, the encoder."""

@@ -1,0 +1,106 @@
+"""The tensors of a GGUF, whoever wrote it, decoded a slab at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgepack.errors import DamagedInput, Unsupported
+from edgepack.formats.digests import TensorExtent
+from edgepack.formats.gguf.inspection import read_parts
+from edgepack.formats.gguf.plan import rotated_rows, separate
+from edgepack.formats.gguf.reader import Head
+from edgepack.formats.protocol import StoredTensor
+from edgepack.models import Checkpoint
+from edgepack.models.safetensors import read_exactly
+from edgepack.quant.encodings import ENCODINGS, BlockEncoding
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class GgufTensor:
+    """One tensor: `shape` as a checkpoint has it, the row's length last; `offset` in `file`."""
+
+    name: str
+    encoding: BlockEncoding
+    shape: tuple[int, ...]
+    file: Path
+    offset: int
+
+    @property
+    def rows(self) -> int:
+        """Rows of length `columns`; a vector is one row."""
+        return prod(self.shape[:-1])
+
+    @property
+    def columns(self) -> int:
+        return self.shape[-1] if self.shape else 1
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.rows * self.encoding.row_bytes(self.columns)
+
+    def read_stored(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Rows [start, stop), decoded into float32 [n, columns].
+
+        Raises DamagedInput if the file has become shorter than its header says.
+        """
+        import numpy as np
+
+        row_bytes = self.encoding.row_bytes(self.columns)
+        offset, count = self.offset + start * row_bytes, (stop - start) * row_bytes
+        raw = np.frombuffer(read_exactly(self.file, self.name, offset, count), np.uint8)
+        return self.encoding.decode(raw.reshape(stop - start, row_bytes), self.columns)
+
+
+def tensors_of(parts: Mapping[Path, Head]) -> dict[str, GgufTensor]:
+    """All tensors of the files `parts`, by name. Raises Unsupported as Format.tensors does."""
+    return {
+        tensor.name: _tensor(path, tensor)
+        for path, head in parts.items()
+        for tensor in head.tensors
+    }
+
+
+def _tensor(path: Path, extent: TensorExtent) -> GgufTensor:
+    encoding = ENCODINGS.get(extent.encoding)
+    if encoding is None:
+        raise Unsupported(
+            f"{path}: tensor {extent.name} is {extent.encoding}, which is not decoded here",
+            f"decoded are: {', '.join(ENCODINGS)}",
+        )
+    shape = tuple(int(count) for count in reversed(extent.shape.split("x")) if count)
+    return GgufTensor(extent.name, encoding, shape, path, extent.offset)
+
+
+def tensors(entry: Path, checkpoint: Checkpoint) -> Iterator[StoredTensor]:
+    """As Format.tensors; what the file has beside the checkpoint's weights is passed over."""
+    held = tensors_of(read_parts(entry))
+    for weight in checkpoint.decoder.weights:
+        if weight.source is None:
+            continue
+        found = held.get(weight.name)
+        if found is None or found.shape != weight.shape:
+            has = f"is {list(found.shape)}" if found else "is missing"
+            raise DamagedInput(
+                f"{entry}: tensor {weight.name} {has}",
+                f"the checkpoint's is {list(weight.shape)}: name the one it came from",
+            )
+        head_dim = rotated_rows(checkpoint.decoder, weight)
+        read = partial(_read, found, head_dim)
+        yield StoredTensor(weight, found.encoding.name, found.size, read, head_dim)
+
+
+def _read(tensor: GgufTensor, head_dim: int, start: int, stop: int) -> NDArray[np.float32]:
+    """Rows in the checkpoint's order: rotated pairs apart again."""
+    return separate(tensor.read_stored(start, stop), head_dim)
