@@ -49,7 +49,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print the path alone.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an earlier OUT.")]
 To = Annotated[
-    list[str], typer.Option("--to", metavar="FORMAT", help="gguf, mlx or onnx; may be repeated.")
+    list[str],
+    typer.Option("--to", metavar="FORMAT[:SCHEME]", help="gguf, mlx or onnx; may be repeated."),
 ]
 SchemeName = Annotated[
     str | None, typer.Option("--scheme", metavar="NAME", help="Q4_K_M, Q8_0, F16, 4bit-g64, ...")
@@ -78,10 +79,27 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _warm(wanted: bool) -> None:
+    if not wanted:
+        return
+    from edgepack.quant import kernels
+
+    with kernels.listening(lambda name: print(f"compiling {name}", file=sys.stderr)):
+        count = kernels.warm()
+    print(f"{count} kernels are ready")
+    raise typer.Exit
+
+
 @app.callback()
 def root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    warm: Annotated[
+        bool,
+        typer.Option(
+            "--warm", callback=_warm, is_eager=True, help="Compile all encoders now, and exit."
+        ),
     ] = False,
 ) -> None:
     """From a language-model checkpoint and a device to a package that runs and can be trusted."""

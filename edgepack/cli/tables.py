@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgepack.hardware import Figure, Hardware
     from edgepack.manifest import Verified
     from edgepack.memory import Fit
-    from edgepack.pipeline.fit import FitTable
+    from edgepack.pipeline.fit import FitTable, Weighed
     from edgepack.pipeline.pack import Packed
     from edgepack.pipeline.quantize import Quantized
 
@@ -98,12 +98,11 @@ def fit(answer: FitTable) -> None:
         format_bytes(place.memory.value or 0) + (f" on {place.name}" if choice else "")
         for place in places
     )
-    caches = ", ".join(dict.fromkeys(row.deployment.kv_type_k for row in answer.rows))
     write(
         f"{answer.model}: {format_count(answer.parameters)} parameters, "
         f"trained for {answer.context_length:,} tokens",
         f"{answer.hardware.name}: {offered} for a model; "
-        f"context {d.context:,}, {caches} cache, {d.slots} slot{'s' * (d.slots > 1)}",
+        f"context {d.context:,}, {_caches(answer.rows)}, {d.slots} slot{'s' * (d.slots > 1)}",
     )
     by_format: dict[str, list[Fit]] = {}
     for row in answer.rows:
@@ -113,6 +112,17 @@ def fit(answer: FitTable) -> None:
         headings = ("scheme" if len(by_format) == 1 else name, *FIT_HEADINGS[1:shown])
         write(table(headings, (_fit_row(fit)[:shown] for fit in fits)))
     write(*dict.fromkeys(f"note: {note}" for row in answer.rows for note in row.fit.notes))
+
+
+def _caches(rows: Sequence[Weighed]) -> str:
+    """The types of KV cache, each with its formats where they differ."""
+    kept: dict[str, dict[str, None]] = {}
+    for row in rows:
+        kept.setdefault(row.deployment.kv_type_k, {})[row.form.name] = None
+    if len(kept) == 1:
+        return f"{next(iter(kept))} cache"
+    told = (f"{kind} ({', '.join(names)})" for kind, names in kept.items())
+    return f"cache {', '.join(told)}"
 
 
 def _fit_row(fit: Fit) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from edgepack.errors import UsageError
 from edgepack.fidelity.head import Head
-from edgepack.formats.stream import slabs
+from edgepack.formats.slabs import slabs
 from edgepack.models import Checkpoint, TensorRef
 from edgepack.models.decoder import Attention
 from edgepack.models.rope import frequencies

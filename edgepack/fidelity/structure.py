@@ -6,7 +6,7 @@ other ids of the same text, that begins a prompt otherwise, or never stops. This
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from edgepack.fidelity.corpus import Document
@@ -52,10 +52,13 @@ def tokenizer_differences(
     )
 
 
-def special_token_differences(runtime: Runtime, tokenizer: SpecialTokens) -> tuple[str, ...]:
-    """A reason to fail for BOS, for EOS, and for the adding of BOS, where the artifact differs.
+def special_token_differences(
+    runtime: Runtime, tokenizer: SpecialTokens, stop_ids: Collection[int]
+) -> tuple[str, ...]:
+    """A reason to fail for BOS, EOS, stop tokens, and adding of BOS, where the artifact differs.
 
-    An id that the checkpoint does not state is not compared: a runtime may have a default for it.
+    `stop_ids` are all that end a turn. An id that the checkpoint does not state is not compared: a
+    runtime may have a default for it.
     """
     found = runtime.special_ids
     if found is None:
@@ -66,6 +69,11 @@ def special_token_differences(runtime: Runtime, tokenizer: SpecialTokens) -> tup
         for name, stated, has in ids
         if stated is not None and stated != has
     ]
+    if found.stops is not None and stop_ids and found.stops != set(stop_ids):
+        reasons.append(
+            f"special tokens: {runtime.name} stops at {sorted(found.stops)}, "
+            f"the checkpoint at {sorted(stop_ids)}"
+        )
     if found.add_bos not in (None, tokenizer.add_bos):
         who = runtime.name if found.add_bos else "the checkpoint"
         reasons.append(f"special tokens: {who} alone puts BOS in front of a text")

@@ -13,15 +13,17 @@ from pathlib import Path
 
 from edgepack.errors import unknown
 from edgepack.formats.artifact import Artifact, EncodingCount, FileRecord
-from edgepack.formats.protocol import Exporter, Format, Plan, Progress
+from edgepack.formats.protocol import DEFAULTS, Exporter, Format, Options, Plan, Progress
 from edgepack.formats.stream import Target, write
 
 __all__ = [
+    "DEFAULTS",
     "Artifact",
     "EncodingCount",
     "Exporter",
     "FileRecord",
     "Format",
+    "Options",
     "Plan",
     "Progress",
     "Target",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from edgepack.errors import DamagedInput
 from edgepack.formats.artifact import Artifact
-from edgepack.memory import Program
+from edgepack.memory import DEFAULT_CONTEXT, Program
 from edgepack.models import Checkpoint, Decoder, TaskModel, Weight
 from edgepack.quant.encodings import Encoding
 from edgepack.quant.schemes import Scheme, Schemes
@@ -21,12 +22,40 @@ Progress = Callable[[int, int], None]  # elements done, elements in all
 
 
 @dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked of an artifact's files beside their scheme.
+
+    `context` is how many tokens the program makes room for, where the artifact says so.
+    """
+
+    context: int = DEFAULT_CONTEXT
+
+
+DEFAULTS = Options()
+
+
+@dataclass(frozen=True, slots=True)
 class PlannedFile:
     """One file of an artifact: `size` bytes, of which `head` are the first; tensors follow."""
 
     name: str
     head: bytes
     size: int
+
+    @classmethod
+    def whole(cls, name: str, content: bytes) -> PlannedFile:
+        """A file that is known already."""
+        return cls(name, content, len(content))
+
+    @classmethod
+    def copy(cls, path: Path) -> PlannedFile:
+        """The file at `path`, under its own name. Raises DamagedInput where it cannot be read."""
+        try:
+            return cls.whole(path.name, path.read_bytes())
+        except OSError as error:
+            raise DamagedInput(
+                f"{path}: cannot be read: {error.strerror}", "the file must be readable"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +87,13 @@ class Plan(Protocol):
         """Rows [start, start + n) of `weight`, float32 [n, columns], a vector being one row.
 
         Called once a slab, from several threads, in any order.
+        """
+        ...
+
+    def derived(self) -> Iterator[tuple[Weight, int, NDArray[np.float32]]]:
+        """What the format stores and no checkpoint does, such as tables of rotary angles.
+
+        Slabs for `encode`: weight, first row, rows.
         """
         ...
 
@@ -103,14 +139,14 @@ class Format(Protocol):
     @property
     def schemes(self) -> Schemes: ...
 
-    def cache_type(self, decoder: Decoder, scheme: Scheme) -> str:
-        """The type of KV cache that `program` keeps unless it is told otherwise."""
+    def cache_types(self, decoder: Decoder, scheme: Scheme) -> tuple[str, ...]:
+        """The types of KV cache that `program` can keep; the first unless it is told otherwise."""
         ...
 
-    def plan(self, checkpoint: Checkpoint, scheme: Scheme) -> Plan:
+    def plan(self, checkpoint: Checkpoint, scheme: Scheme, options: Options = DEFAULTS) -> Plan:
         """What the artifact will be; nothing is written and no weight is read.
 
-        Raises Unsupported for what the format cannot express.
+        Raises Unsupported for what the format, or `program`, cannot express.
         """
         ...
 

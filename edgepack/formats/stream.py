@@ -1,6 +1,6 @@
 """The one pass over the weights: each slab read once, encoded for every artifact on all cores.
 
-    checkpoint -> slabs -> finite? -> every plan's encoder -> the files, at places known beforehand
+    checkpoint -> jobs (slabs) -> on all cores, in order -> the files, at places known beforehand
 
 Memory is bounded by the slabs in flight, whatever the size of a tensor. Reading and encoding
 release the interpreter's lock, so threads are enough.
@@ -8,32 +8,25 @@ release the interpreter's lock, so threads are enough.
 
 from __future__ import annotations
 
-import errno
+import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
-from io import RawIOBase
-from math import isfinite, lcm
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-from edgepack.errors import DamagedInput, OutputError
+from edgepack import __version__
+from edgepack.formats import slabs
 from edgepack.formats.artifact import Artifact
-from edgepack.formats.protocol import Format, Piece, Plan, Progress
-from edgepack.models import Checkpoint, TensorRef, Weight
-from edgepack.models.rope import frequency_divisors
+from edgepack.formats.journal import NAME, Journal
+from edgepack.formats.output import Output, disk_error
+from edgepack.formats.protocol import DEFAULTS, Format, Options, Plan, Progress
+from edgepack.models import Checkpoint
 from edgepack.quant.schemes import Scheme
-from edgepack.units import format_bytes
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-SLAB_ELEMENTS = 4 * 1024 * 1024  # 16 MiB of float32: fits caches poorly, overlaps well
 
 T = TypeVar("T")
 
@@ -45,27 +38,40 @@ class Target:
     format: Format
     scheme: Scheme
     folder: Path
+    options: Options = DEFAULTS
 
 
 def write(
-    checkpoint: Checkpoint, targets: Sequence[Target], progress: Progress
+    checkpoint: Checkpoint,
+    targets: Sequence[Target],
+    progress: Progress,
+    root: Path | None = None,
 ) -> tuple[Artifact, ...]:
     """Write every target from one read of `checkpoint`; each is described as read back from disk.
 
-    On any error the files are left as they are, for the caller's folder to go. Raises DamagedInput
-    for weights that are not finite, or too large for their encoding, and for a source that
-    changes; OutputError where the disk refuses.
+    With `root`, a folder above all targets, a journal there keeps count: after an interruption the
+    same call goes on where it was. The journal is left for the caller to remove.
+
+    On any error the files are left as they are. Raises DamagedInput for weights that are not
+    finite, or too large for their encoding, and for a source that changes; OutputError where the
+    disk refuses.
     """
-    plans = [target.format.plan(checkpoint, target.scheme) for target in targets]
-    total, done = checkpoint.decoder.parameters, 0
+    plans = [target.format.plan(checkpoint, target.scheme, target.options) for target in targets]
+    total = sum(weight.elements for weight in checkpoint.decoder.weights if weight.source)
     with ExitStack() as stack:
+        journal = stack.enter_context(_journal(checkpoint, targets, plans, root)) if root else None
+        finished = journal.done if journal else 0
         outputs = [
-            stack.enter_context(Output(plan, target.folder))
+            stack.enter_context(Output(plan, target.folder, resumed=finished > 0))
             for plan, target in zip(plans, targets, strict=True)
         ]
-        for elements, pieces in in_order(_jobs(checkpoint, plans)):
+        jobs = slabs.jobs(checkpoint, plans)
+        done = sum(job.elements for job in islice(jobs, finished))
+        for count, (elements, pieces) in enumerate(in_order(map(_counted, jobs)), finished + 1):
             for output, written in zip(outputs, pieces, strict=True):
                 output.write(written)
+            if journal:
+                journal.finish(count)
             done += elements
             progress(done, total)
     return tuple(
@@ -74,122 +80,26 @@ def write(
     )
 
 
-class Output:
-    """The files of one plan, open: heads in place, sizes final, pieces written as they come."""
-
-    def __init__(self, plan: Plan, folder: Path) -> None:
-        self._planned, self._folder = plan.files, folder
-        self._files: list[RawIOBase] = []
-
-    def __enter__(self) -> Output:
-        for planned in self._planned:
-            path = self._folder / planned.name
-            try:
-                file = path.open("wb", buffering=0)  # a full disk is met in write, not in close
-                self._files.append(file)
-                _write_whole(file, planned.head)
-                file.truncate(planned.size)
-            except OSError as error:
-                self.__exit__()
-                raise _disk(path, error) from error
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for file in self._files:
-            file.close()
-
-    def write(self, pieces: Iterable[Piece]) -> None:
-        """Raises OutputError where the disk refuses."""
-        for piece in pieces:
-            file = self._files[piece.file]
-            try:
-                file.seek(piece.offset)
-                _write_whole(file, piece.data.data)
-            except OSError as error:
-                raise _disk(self._folder / self._planned[piece.file].name, error) from error
+def _counted(job: slabs.Job) -> Callable[[], tuple[int, slabs.Pieces]]:
+    return lambda: (job.elements, job.run())
 
 
-def _write_whole(file: RawIOBase, data: bytes | memoryview) -> None:
-    """The system may take less than it is given."""
-    rest = memoryview(data).cast("B")
-    while rest:
-        rest = rest[file.write(rest) :]
-
-
-@dataclass(frozen=True, slots=True)
-class Slab:
-    """Rows [start, stop) of one tensor."""
-
-    ref: TensorRef
-    start: int
-    stop: int
-
-
-def slabs(ref: TensorRef, multiple: int = 1) -> Iterator[Slab]:
-    """Cut a tensor into slabs of about SLAB_ELEMENTS, each a whole multiple of `multiple` rows."""
-    rows = max(1, SLAB_ELEMENTS // max(1, ref.columns) // multiple) * multiple
-    for start in range(0, ref.rows, rows):
-        yield Slab(ref, start, min(start + rows, ref.rows))
-
-
-Encoded = tuple[int, tuple[tuple[Piece, ...], ...]]  # elements, and per plan its pieces
-
-
-def _jobs(checkpoint: Checkpoint, plans: Sequence[Plan]) -> Iterator[Callable[[], Encoded]]:
-    """One job per slab: it is read, checked, and encoded for every plan that stores it."""
-    for weight in checkpoint.decoder.weights:
-        if weight.source is None:
-            yield partial(_compute_and_encode, plans, weight, checkpoint)
-            continue
-        vector = len(weight.shape) == 1
-        multiple = 1 if vector else lcm(*(plan.multiple(weight) for plan in plans))
-        for slab in slabs(checkpoint.ref(weight), multiple):
-            yield partial(_read_and_encode, plans, weight, slab)
-
-
-def _compute_and_encode(plans: Sequence[Plan], weight: Weight, checkpoint: Checkpoint) -> Encoded:
-    """The one weight that no checkpoint stores: it follows from the rotary facts."""
-    divisors = frequency_divisors(checkpoint.decoder.layers[0].attention.rope)
-    return weight.elements, _encoded(plans, weight, 0, divisors.reshape(1, -1))
-
-
-def _read_and_encode(plans: Sequence[Plan], weight: Weight, slab: Slab) -> Encoded:
-    rows = slab.ref.read_rows(slab.start, slab.stop)
-    encodings = [plan.encoding(weight) for plan in plans]
-    largest = min((e.largest for e in encodings if e), default=float("inf"))
-    _check_magnitudes(rows, slab, largest)
-    return rows.size, _encoded(plans, weight, slab.start, rows)
-
-
-def _encoded(
-    plans: Sequence[Plan], weight: Weight, start: int, rows: NDArray[np.float32]
-) -> tuple[tuple[Piece, ...], ...]:
-    return tuple(
-        plan.encode(weight, start, rows) if plan.encoding(weight) else () for plan in plans
-    )
-
-
-def _check_magnitudes(rows: NDArray[np.float32], slab: Slab, largest: float) -> None:
-    """DamagedInput naming the first weight that is NaN, infinite, or beyond `largest`."""
-    if not rows.size:
-        return
-    peak = max(float(rows.max()), -float(rows.min()))  # NaN and infinities come through
-    if isfinite(peak) and peak <= largest:
-        return
-    import numpy as np
-
-    beyond = ~(np.abs(rows) <= (largest if isfinite(peak) else np.finfo(np.float32).max))
-    row, column = (int(i[0]) for i in np.nonzero(beyond))
-    place = f"at row {slab.start + row}, column {column}"
-    found = f"{slab.ref.file}: tensor {slab.ref.name} holds {rows[row, column]} {place}"
-    if not isfinite(peak):
-        raise DamagedInput(
-            found, "weights must be finite; take the checkpoint from its source again"
-        )
-    raise DamagedInput(
-        f"{found}, beyond the {largest:.3g} that its encoding can hold",
-        "choose a scheme of a wider range, such as BF16 or F32",
-    )
+def _journal(
+    checkpoint: Checkpoint, targets: Sequence[Target], plans: Sequence[Plan], root: Path
+) -> Journal:
+    """The journal of these plans in `root`; what makes a slab what it is is part of their name."""
+    facts = [__version__, str(slabs.SLAB_ELEMENTS)]
+    facts += (f"{path} {stamp}" for path, stamp in checkpoint.stamps.items())
+    files: dict[str, int] = {}
+    for target, plan in zip(targets, plans, strict=True):
+        facts += (f"{w.name} {plan.encoding(w)}" for w in checkpoint.decoder.weights if w.source)
+        for planned in plan.files:
+            facts.append(hashlib.sha256(planned.head).hexdigest())
+            files[(target.folder / planned.name).relative_to(root).as_posix()] = planned.size
+    try:
+        return Journal(root / NAME, facts, files)
+    except OSError as error:
+        raise disk_error(root / NAME, error) from error
 
 
 def in_order(jobs: Iterable[Callable[[], T]], threads: int | None = None) -> Iterator[T]:
@@ -213,14 +123,3 @@ def _processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _disk(path: Path, error: OSError) -> OutputError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return OutputError(
-            f"{path}: no space left on the device", "free some, or choose another -o"
-        )
-    size = format_bytes(path.stat().st_size) if path.exists() else "nothing"
-    return OutputError(
-        f"{path}: cannot write: {error.strerror or error} ({size} written)", "check the folder"
-    )

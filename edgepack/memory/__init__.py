@@ -1,6 +1,12 @@
 """What a decoder needs to run, where it fits, and how fast it decodes. Pure functions."""
 
-from edgepack.memory.deployment import CACHE_TYPES, CONTEXT_STEP, Deployment, Program
+from edgepack.memory.deployment import (
+    CACHE_TYPES,
+    CONTEXT_STEP,
+    DEFAULT_CONTEXT,
+    Deployment,
+    Program,
+)
 from edgepack.memory.fit import Fit, choose, does_not_fit, fit, fit_all, longest_context, reserve
 from edgepack.memory.law import (
     CacheGroup,
@@ -8,6 +14,7 @@ from edgepack.memory.law import (
     cache_bytes,
     cache_law,
     compute_bytes,
+    copied_bytes,
     footprint,
     kv_cache_bytes,
     output_bytes,
@@ -19,6 +26,7 @@ from edgepack.memory.speed import DecodeSpeed, active_weight_bytes, decode_speed
 __all__ = [
     "CACHE_TYPES",
     "CONTEXT_STEP",
+    "DEFAULT_CONTEXT",
     "CacheGroup",
     "DecodeSpeed",
     "Deployment",
@@ -30,6 +38,7 @@ __all__ = [
     "cache_law",
     "choose",
     "compute_bytes",
+    "copied_bytes",
     "decode_speed",
     "does_not_fit",
     "fit",

@@ -9,6 +9,9 @@ from edgepack.errors import UsageError, unknown
 
 Program = Literal["llama-cli", "llama-server", "mlx-lm", "onnxruntime-genai", "onnxruntime"]
 
+DEFAULT_CONTEXT = 4096
+"""Tokens a runtime makes room for unless told otherwise, where the model was trained for more."""
+
 CONTEXT_STEP = 256
 """llama.cpp rounds every KV cache up to a multiple of this many cells."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgepack.errors import DoesNotFit, Missing
 from edgepack.memory.deployment import CONTEXT_STEP, Deployment
-from edgepack.memory.law import Footprint, footprint, footprint_of
+from edgepack.memory.law import Footprint, copied_bytes, footprint, footprint_of
 from edgepack.memory.speed import DecodeSpeed, decode_speed
 from edgepack.models.decoder import Decoder
 from edgepack.units import MIB, format_bytes
@@ -73,6 +73,7 @@ def fit(decoder: Decoder, scheme: Scheme, hardware: Hardware, deployment: Deploy
     Raises Missing if the device's memory is unknown, UsageError for a cache type that does not
     suit the decoder's heads.
     """
+    copies = copied_bytes(decoder, scheme, deployment.program)
     need = footprint(decoder, scheme, deployment)
     place, budget = place_for(hardware, need.total)
     preferred = place == hardware.places[0]
@@ -86,7 +87,7 @@ def fit(decoder: Decoder, scheme: Scheme, hardware: Hardware, deployment: Deploy
         context=deployment.context,
         footprint=need,
         budget=budget,
-        longest_context=longest_context(decoder, need.weights, deployment, budget),
+        longest_context=longest_context(decoder, need.weights, deployment, budget, copies),
         decode=decode_speed(decoder, scheme, deployment, place.bandwidth),
         notes=notes,
         place=place.name,
@@ -101,7 +102,9 @@ def fit_all(
     return tuple(fit(decoder, scheme, hardware, deployment) for scheme in schemes)
 
 
-def longest_context(decoder: Decoder, weights: int, deployment: Deployment, budget: int) -> int:
+def longest_context(
+    decoder: Decoder, weights: int, deployment: Deployment, budget: int, copies: int = 0
+) -> int:
     """Tokens of the longest context within `budget` bytes, up to the trained one; 0 if none.
 
     Whole context steps, as llama.cpp allocates them. Bisection: the law never falls with context.
@@ -109,7 +112,7 @@ def longest_context(decoder: Decoder, weights: int, deployment: Deployment, budg
 
     def within(context: int) -> bool:
         plan = replace(deployment, context=context)
-        return footprint_of(decoder, weights, plan).total <= budget
+        return footprint_of(decoder, weights, plan, copies).total <= budget
 
     if within(decoder.context_length):
         return decoder.context_length

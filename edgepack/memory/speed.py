@@ -48,12 +48,14 @@ class DecodeSpeed:
 def active_weight_bytes(decoder: Decoder, scheme: Scheme) -> int:
     """Bytes of weights read for one token.
 
-    All of them, but for an embedding that is not also the output head: one row of it is read.
+    All that the checkpoint has, but for an embedding that is not also the output head: one row of
+    it is read, as of tables of angles.
     """
     return sum(
-        assignment.encoding.tensor_bytes(assignment.weight.shape)
+        assignment.stored_bytes
         for assignment in scheme.assign(decoder)
-        if decoder.tied_embeddings or assignment.weight.role != "token_embd.weight"
+        if assignment.weight.source is not None
+        and (decoder.tied_embeddings or assignment.weight.role != "token_embd.weight")
     )
 
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TypeGuard
+from typing import Any, TypeGuard, get_args
 
 from edgepack.errors import DamagedInput
 from edgepack.models import families
 from edgepack.models.config import Config, read_json
-from edgepack.models.decoder import Decoder, Weight
+from edgepack.models.decoder import Decoder, DType, Weight
 from edgepack.models.safetensors import TensorRef
-from edgepack.models.source import CONFIG, Source, locate, read_shards, stamp
+from edgepack.models.source import CONFIG, GENERATION, Source, locate, read_shards, stamp
 from edgepack.models.tokenizer import Tokenizer, read_tokenizer
 
+CHOOSING = ("temperature", "top_k", "top_p", "min_p")  # what matters only to who samples
 SETTING_LIMIT = 1_000_000  # beyond any sampling setting, within what a header can hold
 RECOMPUTED = ("rotary_emb.inv_freq", "attn.masked_bias", "rotary_emb.cos_cached")
 
@@ -48,6 +49,11 @@ class Checkpoint(Source):
         assert weight.source is not None, weight.role
         return self.tensors[weight.source]
 
+    @property
+    def dtypes(self) -> frozenset[str]:
+        """The types that its weights are stored in."""
+        return frozenset(self.ref(weight).dtype for weight in self.decoder.weights if weight.source)
+
     @cached_property
     def tokenizer(self) -> Tokenizer:
         return read_tokenizer(self.root, self.decoder.vocabulary)
@@ -55,11 +61,19 @@ class Checkpoint(Source):
     @cached_property
     def sampling(self) -> Mapping[str, float]:
         """The numbers of generation_config.json that say how to sample, if it says so."""
-        path = self.root / "generation_config.json"
-        values = read_json(path) if path.exists() else {}
-        keys = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
-        found = {key: values.get(key) for key in keys}
+        found = {key: self._generation.get(key) for key in (*CHOOSING, "repetition_penalty")}
         return {key: float(v) for key, v in found.items() if _is_setting(v)}
+
+    @property
+    def samples(self) -> bool:
+        """Whether it is to sample: as it says, else if it says how to choose among tokens."""
+        stated = self._generation.get("do_sample")
+        return stated if isinstance(stated, bool) else any(key in self.sampling for key in CHOOSING)
+
+    @cached_property
+    def _generation(self) -> Mapping[str, Any]:
+        path = self.root / GENERATION
+        return read_json(path) if path.exists() else {}
 
     @cached_property
     def stop_ids(self) -> tuple[int, ...]:
@@ -67,12 +81,9 @@ class Checkpoint(Source):
 
         config.json is asked where generation_config.json says nothing.
         """
-        stated: object = None
-        for name in ("generation_config.json", "config.json"):
-            path = self.root / name
-            stated = (
-                read_json(path).get("eos_token_id") if stated is None and path.exists() else stated
-            )
+        stated = self._generation.get("eos_token_id")
+        if stated is None:
+            stated = self.config.get("eos_token_id")
         listed = stated if isinstance(stated, list) else [stated]
         ids = (self.tokenizer.eos_id, *listed)
         known = (i for i in ids if type(i) is int and 0 <= i < self.decoder.vocabulary)
@@ -89,9 +100,10 @@ def open_checkpoint(source: str) -> Checkpoint:
 
 def read_checkpoint(root: Path, name: str, revision: str | None) -> Checkpoint:
     """The checkpoint in the folder `root`. Raises as `open_checkpoint` does."""
-    decoder = families.decoder(Config.read(root / CONFIG))
+    config = Config.read(root / CONFIG)
+    decoder = families.decoder(config)
     shards, tensors = read_shards(root)
-    return Checkpoint(
+    found = Checkpoint(
         root=root,
         name=name,
         revision=revision,
@@ -101,6 +113,11 @@ def read_checkpoint(root: Path, name: str, revision: str | None) -> Checkpoint:
         decoder=decoder,
         skipped=_match(root, decoder, tensors),
     )
+    if families.states_dtype(config):
+        return found
+    # the weights know what config.json does not say
+    dtype = next((name for name in get_args(DType) if found.dtypes == {name}), decoder.dtype)
+    return replace(found, decoder=replace(decoder, dtype=dtype))
 
 
 def read_decoder(source: str) -> tuple[str, Decoder]:

@@ -1,11 +1,11 @@
-"""Rotary frequencies as numbers: what the reference rotates by, and what a GGUF carries."""
+"""Rotary embeddings as numbers: what the reference rotates by, what GGUF and ONNX carry."""
 
 from __future__ import annotations
 
 from math import pi
 from typing import TYPE_CHECKING
 
-from edgepack.models.decoder import Rope
+from edgepack.models.decoder import Decoder, Rope, Weight
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,3 +44,26 @@ def frequency_divisors(rope: Rope) -> NDArray[np.float32]:
     low, high = scaling.low_frequency_factor, scaling.high_frequency_factor
     kept = np.clip((turns - low) / (high - low), 0.0, 1.0)
     return (1.0 / ((1.0 - kept) / scaling.factor + kept)).astype(np.float32)
+
+
+def tables(decoder: Decoder) -> dict[Rope, tuple[Weight, Weight]]:
+    """Cosines and sines of every position's angles, [context, dimensions / 2] each.
+
+    They are weights that no checkpoint stores, a pair for each distinct embedding of `decoder`.
+    """
+    ropes = dict.fromkeys(layer.attention.rope for layer in decoder.layers)
+    return {
+        rope: (
+            Weight(f"rotary.{index}.cos", None, shape, None),
+            Weight(f"rotary.{index}.sin", None, shape, None),
+        )
+        for index, rope in enumerate(ropes)
+        for shape in [(decoder.context_length, rope.dimensions // 2)]
+    }
+
+
+def angles(rope: Rope, start: int, stop: int) -> NDArray[np.float32]:
+    """Radians of positions [start, stop), [n, dimensions / 2], in float32 as models calculate."""
+    import numpy as np
+
+    return np.arange(start, stop, dtype=np.float32)[:, None] * frequencies(rope)

@@ -19,8 +19,9 @@ from edgepack.models.safetensors import INDEX, TensorRef, read_header, read_inde
 
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 CONFIG = "config.json"
+GENERATION = "generation_config.json"
 SIDE_FILES = (
-    "generation_config.json",
+    GENERATION,
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",

@@ -14,6 +14,7 @@ Chosen = Sequence[tuple[Format, Scheme]]
 
 AUTO = "auto"  # the most faithful scheme that fits the device
 
+Pick = tuple[Format, Scheme | None]  # None: `auto`
 SchemesOf = Callable[[Format], Schemes]
 
 
@@ -24,10 +25,11 @@ def own_schemes(form: Format) -> Schemes:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """`--to`, and `--scheme NAME` or `--bits N [--group N]`; neither of them means `auto`.
+    """`--to FORMAT[:SCHEME]`, and `--scheme NAME` or `--bits N [--group N]` for formats without.
 
-    A name that only some of the formats know gives the others their usual scheme of as many bits.
-    `plain` rounds to nearest where a format would search scales.
+    None of them means `auto`. A name that only some of the formats know gives the others their
+    usual scheme of as many bits. `group` and `plain` (which rounds to nearest where a format would
+    search scales) are for the formats whose weights lie in groups.
     """
 
     to: tuple[str, ...] = ("gguf",)
@@ -45,38 +47,89 @@ class Choice:
     @property
     def formats(self) -> tuple[Format, ...]:
         """Each once, in the order given. Raises UsageError for an unknown name."""
-        return tuple(formats.named(name) for name in dict.fromkeys(map(str.lower, self.to)))
+        return tuple(self._own_schemes())
 
-    @property
-    def automatic(self) -> bool:
-        return self.bits is None and (self.scheme is None or self.scheme.lower() == AUTO)
+    def picks(self, of: SchemesOf = own_schemes) -> tuple[Pick, ...]:
+        """A scheme for every format, of those that `of` gives it; None for `auto`.
+
+        Raises UsageError for a name, bits or group that a format has not.
+        """
+        own = self._own_schemes()
+        self._check_groups(tuple(own), of)
+        shared = self._shared(tuple(form for form, name in own.items() if not name), of)
+        return tuple(
+            (form, of(form).scheme(name, plain=self.plain) if name else shared[form])
+            for form, name in own.items()
+        )
 
     def schemes(self, of: SchemesOf = own_schemes) -> Chosen:
-        """A scheme for every format, of those that `of` gives it.
+        """As `picks`, where none may be `auto`: UsageError."""
+        found = []
+        for form, scheme in self.picks(of):
+            if scheme is None:
+                raise UsageError(
+                    f"no scheme was given for {form.name}",
+                    f"give --scheme NAME, --bits N, or --to {form.name}:NAME",
+                )
+            found.append((form, scheme))
+        return tuple(found)
 
-        Raises UsageError for a name, bits or group none has.
-        """
-        if self.automatic:
-            raise UsageError("no scheme was given", "give --scheme NAME or --bits N")
-        if self.bits is None:
-            return self._named(self.scheme or "", of)
-        return tuple(
-            (form, of(form).at(self.bits, self.group, plain=self.plain)) for form in self.formats
-        )
+    def _own_schemes(self) -> dict[Format, str]:
+        """Every format, and the scheme named with it, if any."""
+        found: dict[str, str] = {}
+        for entry in self.to:
+            name, _, scheme = entry.partition(":")
+            name = name.lower()
+            if found.setdefault(name, scheme) != scheme:
+                raise UsageError(
+                    f"--to {name} was given twice, with {found[name] or 'no scheme'} and {scheme}",
+                    "a package holds one artifact of each format",
+                )
+        return {formats.named(name): scheme for name, scheme in found.items()}
 
-    def _named(self, name: str, of: SchemesOf) -> Chosen:
-        found = {form.name: _scheme(of(form), name, self.plain) for form in self.formats}
-        bits = next((scheme.bits for scheme in found.values() if scheme), None)
+    def _check_groups(self, chosen: tuple[Format, ...], of: SchemesOf) -> None:
+        if any(of(form).GROUPS for form in chosen):
+            return
+        names = " and ".join(form.name for form in chosen)
+        if self.group is not None:
+            raise UsageError(
+                f"--group {self.group}: the blocks of {names} have fixed sizes", "leave it out"
+            )
+        if self.plain:
+            raise UsageError(f"--plain: {names} has no search that it would spare", "leave it out")
+
+    def _shared(self, chosen: tuple[Format, ...], of: SchemesOf) -> dict[Format, Scheme | None]:
+        """What --scheme or --bits means for each format."""
+        if self.bits is not None:
+            return {form: self._at(of(form), self.bits) for form in chosen}
+        if self.scheme is None or self.scheme.lower() == AUTO or not chosen:
+            return dict.fromkeys(chosen)
+        known = {form: _scheme(of(form), self.scheme, self.plain) for form in chosen}
+        bits = next((scheme.bits for scheme in known.values() if scheme), None)
         if bits is None:
-            known = (scheme.name for form in self.formats for scheme in of(form).FAITHFUL)
-            raise unknown("scheme", name, set(known))
-        return tuple(
-            (form, found[form.name] or of(form).at(bits, plain=self.plain)) for form in self.formats
-        )
+            raise _unknown_scheme(self.scheme, chosen, of)
+        return {form: scheme or self._at(of(form), bits) for form, scheme in known.items()}
+
+    def _at(self, schemes: Schemes, bits: int) -> Scheme:
+        group = self.group if schemes.GROUPS else None
+        return schemes.at(bits, group, plain=self.plain)
 
 
-def _scheme(schemes: Schemes, name: str, plain: bool) -> Scheme | None:
+def _scheme(schemes: Schemes, name: str, plain: bool = False) -> Scheme | None:
     try:
         return schemes.scheme(name, plain=plain)
     except UsageError:
         return None
+
+
+def _unknown_scheme(name: str, chosen: tuple[Format, ...], of: SchemesOf) -> UsageError:
+    """Another format's name is told as such; else the nearest of the chosen formats' names."""
+    for form in formats.every():
+        scheme = _scheme(form.schemes, name)
+        if scheme:
+            wanted = " or ".join(other.name for other in chosen)
+            return UsageError(
+                f"{name} is a scheme of {form.name}, not of {wanted}",
+                f"--bits {scheme.bits} gives any format its usual scheme of as many bits",
+            )
+    return unknown("scheme", name, {scheme.name for form in chosen for scheme in of(form).FAITHFUL})

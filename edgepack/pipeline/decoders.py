@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgepack import models
 from edgepack.fidelity import FidelityReport, Profile, runtimes
-from edgepack.formats import Artifact
+from edgepack.formats import Artifact, Options
 from edgepack.hardware import Hardware
 from edgepack.models import Checkpoint
 from edgepack.pipeline.choice import Choice, Chosen
@@ -31,7 +31,9 @@ class DecoderWork:
 
     @cached_property
     def model(self) -> Checkpoint:
-        return models.open_checkpoint(self._source)
+        found = models.open_checkpoint(self._source)
+        self._decoder = found.decoder  # which knows its dtype, if config.json does not
+        return found
 
     def schemes(self, choice: Choice) -> Chosen:
         return choice.schemes()
@@ -49,11 +51,13 @@ class DecoderWork:
     def weigh(self, hardware: Hardware, settings: Settings, choice: Choice) -> tuple[Weighed, ...]:
         return weigh(self._decoder, hardware, settings, choice)
 
-    def plan(self, chosen: Chosen) -> tuple[Planned, ...]:
-        return plan(self.model, chosen)
+    def plan(self, chosen: Chosen, options: Options) -> tuple[Planned, ...]:
+        return plan(self.model, chosen, options)
 
-    def write(self, chosen: Chosen, folder: Path, report: Report) -> tuple[Artifact, ...]:
-        return write(self.model, chosen, folder, report)
+    def write(
+        self, chosen: Chosen, options: Options, folder: Path, report: Report
+    ) -> tuple[Artifact, ...]:
+        return write(self.model, chosen, options, folder, report)
 
     def settle(
         self, weighed: Sequence[Weighed], artifacts: Sequence[Artifact], hardware: Hardware

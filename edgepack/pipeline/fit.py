@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgepack import memory
-from edgepack.errors import DoesNotFit
+from edgepack.errors import DoesNotFit, UsageError
 from edgepack.formats import Format
 from edgepack.hardware import Hardware
-from edgepack.memory import Deployment, Fit
+from edgepack.memory import CACHE_TYPES, DEFAULT_CONTEXT, Deployment, Fit
 from edgepack.models import Decoder
 from edgepack.pipeline.choice import Choice
 from edgepack.pipeline.device import Target
@@ -16,7 +16,6 @@ from edgepack.pipeline.work import work_on
 from edgepack.quant.schemes import Scheme
 from edgepack.units import format_bytes
 
-DEFAULT_CONTEXT = 4096
 AUTO_BITS = 8
 """`auto` takes at most so many bits: more buy no measurable fidelity."""
 
@@ -29,9 +28,20 @@ class Settings:
     kv_type: str | None = None
     slots: int = 1
 
+    def length(self, decoder: Decoder) -> int:
+        """Tokens of the context."""
+        return self.context or min(DEFAULT_CONTEXT, decoder.context_length)
+
     def deployment(self, decoder: Decoder, form: Format, scheme: Scheme) -> Deployment:
-        context = self.context or min(DEFAULT_CONTEXT, decoder.context_length)
-        kv_type = self.kv_type or form.cache_type(decoder, scheme)
+        """Raises UsageError for a cache type that the format's program cannot keep."""
+        possible = form.cache_types(decoder, scheme)
+        kv_type = (self.kv_type or possible[0]).lower()
+        if kv_type not in possible and kv_type in CACHE_TYPES:
+            raise UsageError(
+                f"{form.program} cannot keep a {kv_type} cache for {scheme.name}",
+                f"it keeps {', '.join(possible)}; leave --kv out, or choose --to gguf",
+            )
+        context = self.length(decoder)
         return Deployment(context, kv_type, kv_type, self.slots, program=form.program)
 
 
@@ -80,11 +90,11 @@ def table(
     decoder: Decoder, hardware: Hardware, settings: Settings, choice: Choice
 ) -> tuple[Weighed, ...]:
     """Every usual scheme of every chosen format, or the one chosen."""
-    if not choice.automatic:
-        pairs = choice.schemes()
-    else:
-        pairs = tuple((form, s) for form in choice.formats for s in form.schemes.USUAL)
-    return tuple(_weighed(decoder, hardware, settings, form, s) for form, s in pairs)
+    return tuple(
+        _weighed(decoder, hardware, settings, form, scheme)
+        for form, chosen in choice.picks()
+        for scheme in ([chosen] if chosen else form.schemes.USUAL)
+    )
 
 
 def weigh(
@@ -94,9 +104,12 @@ def weigh(
 
     Raises UsageError for unknown names, DoesNotFit with what would fit.
     """
-    if choice.automatic:
-        return tuple(_most_faithful(decoder, hardware, settings, form) for form in choice.formats)
-    rows = tuple(_weighed(decoder, hardware, settings, *pair) for pair in choice.schemes())
+    rows = tuple(
+        _weighed(decoder, hardware, settings, form, scheme)
+        if scheme
+        else _most_faithful(decoder, hardware, settings, form)
+        for form, scheme in choice.picks()
+    )
     for row in rows:
         if not row.fit.fits:
             raise does_not_fit(row.fit, hardware)

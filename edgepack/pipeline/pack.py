@@ -9,9 +9,9 @@ from pathlib import Path
 from edgepack import fidelity, formats, manifest
 from edgepack.errors import EdgepackError, FidelityFailed, FidelityInconclusive, UsageError
 from edgepack.fidelity import FidelityReport
-from edgepack.formats import Artifact
+from edgepack.formats import Artifact, Options
 from edgepack.manifest import Measurement
-from edgepack.memory import Fit
+from edgepack.memory import DEFAULT_CONTEXT, Fit
 from edgepack.pipeline import staging
 from edgepack.pipeline.choice import Choice
 from edgepack.pipeline.device import Target
@@ -65,16 +65,20 @@ def pack(request: PackRequest, report: Report = silent) -> Packed:
     hardware = request.target.hardware()
     work = work_on(request.model)
     weighed = work.weigh(hardware, request.settings, request.choice)
-    chosen = [(w.form, w.scheme) for w in weighed]
-    work.require(chosen)
+    work.require([(w.form, w.scheme) for w in weighed])
 
     scales = work.scales(request.corpus)
-    staging.check_space(request.out, sum(p.size for p in work.plan(chosen)))
+    # again: the weights, which are here now, may say what config.json does not
+    weighed = work.weigh(hardware, request.settings, request.choice)
+    chosen = [(w.form, w.scheme) for w in weighed]
+    options = Options(context=request.settings.context or DEFAULT_CONTEXT)
+    planned = work.plan(chosen, options)
+    staging.check_space(request.out, sum(p.size for p in planned))
 
     done: Packed | None = None
     try:
         with staging.staged(request.out, force=request.force) as folder:
-            artifacts = work.write(chosen, folder, report)
+            artifacts = work.write(chosen, options, folder, report)
             weighed = work.settle(weighed, artifacts, hardware)
             measured = _measure(scales, artifacts, folder, limits, report)
             reports = tuple(m.report for m in measured)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edgepack import formats
 from edgepack.errors import UsageError
-from edgepack.formats import Artifact, Target
+from edgepack.formats import DEFAULTS, Artifact, Options, Target
 from edgepack.models import Checkpoint
 from edgepack.pipeline.choice import Choice, Chosen
 from edgepack.pipeline.progress import Report, silent, staged_progress
@@ -43,6 +43,7 @@ def quantize(
     choice: Choice,
     out: Path,
     *,
+    options: Options = DEFAULTS,
     force: bool = False,
     dry_run: bool = False,
     report: Report = silent,
@@ -57,12 +58,12 @@ def quantize(
     if formats.names_file(out):
         _check_one_file(out, chosen)
     check_output(out, force=force)
-    planned = work.plan(chosen)
+    planned = work.plan(chosen, options)
     if dry_run:
         return Quantized(out, planned, ())
     check_space(out, sum(p.size for p in planned))
     with staged(out, force=force) as folder:
-        artifacts = work.write(chosen, folder, report)
+        artifacts = work.write(chosen, options, folder, report)
     if formats.names_file(out):
         artifacts = tuple(_renamed(artifact, out.name) for artifact in artifacts)
     return Quantized(out, planned, artifacts)
@@ -76,18 +77,17 @@ def _check_one_file(out: Path, chosen: Chosen) -> None:
         raise UsageError(f"{out} names a file, {form.name} is a folder", "give a folder with -o")
 
 
-def plan(checkpoint: Checkpoint, chosen: Chosen) -> tuple[Planned, ...]:
+def plan(checkpoint: Checkpoint, chosen: Chosen, options: Options) -> tuple[Planned, ...]:
     """What would be written, and its exact bytes."""
+    plans = ((form, scheme, form.plan(checkpoint, scheme, options)) for form, scheme in chosen)
     return tuple(
-        Planned(
-            form.name, scheme.name, sum(file.size for file in form.plan(checkpoint, scheme).files)
-        )
-        for form, scheme in chosen
+        Planned(form.name, scheme.name, sum(file.size for file in made.files))
+        for form, scheme, made in plans
     )
 
 
 def write(
-    checkpoint: Checkpoint, chosen: Chosen, folder: Path, report: Report
+    checkpoint: Checkpoint, chosen: Chosen, options: Options, folder: Path, report: Report
 ) -> tuple[Artifact, ...]:
     """Every artifact in `folder`, described as read back; a folder each where there are several.
 
@@ -97,9 +97,10 @@ def write(
     for place in places:
         place.mkdir(exist_ok=True)
     targets = [
-        Target(form, scheme, place) for (form, scheme), place in zip(chosen, places, strict=True)
+        Target(form, scheme, place, options)
+        for (form, scheme), place in zip(chosen, places, strict=True)
     ]
-    artifacts = formats.write(checkpoint, targets, staged_progress(report, "write"))
+    artifacts = formats.write(checkpoint, targets, staged_progress(report, "write"), folder)
     return tuple(
         artifact.within(place.relative_to(folder))
         for artifact, place in zip(artifacts, places, strict=True)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 
 from edgepack import formats
 from edgepack.errors import FidelityFailed, FidelityInconclusive, OutputError
+from edgepack.formats import journal
 from edgepack.manifest.folder import MANIFEST, REPORT
 from edgepack.units import format_bytes
 
-OWN_NAMES = frozenset({MANIFEST, f".{MANIFEST}.partial", REPORT, f".{REPORT}.partial", "model.sig"})
+OWN_NAMES = frozenset(
+    {MANIFEST, f".{MANIFEST}.partial", REPORT, f".{REPORT}.partial", "model.sig", journal.NAME}
+)
 SPARE_BYTES = 16 * 1024 * 1024  # manifest, reports, and the file system's own needs
 
 
@@ -37,7 +40,7 @@ def check_output(out: Path, *, force: bool) -> None:
 def check_space(out: Path, needed: int) -> None:
     """Raises OutputError if the device under `out` has fewer free bytes than `needed`."""
     parent = next(folder for folder in out.absolute().parents if folder.is_dir())
-    free = shutil.disk_usage(parent).free
+    free = shutil.disk_usage(parent).free + journal.allocated(_partial(out))
     if free < needed + SPARE_BYTES:
         raise OutputError(
             f"{parent}: {format_bytes(free)} free, {format_bytes(needed + SPARE_BYTES)} needed",
@@ -47,22 +50,30 @@ def check_space(out: Path, needed: int) -> None:
 
 @contextmanager
 def staged(out: Path, *, force: bool = False) -> Iterator[Path]:
-    """Yield the empty folder OUT.partial; when the block succeeds it becomes OUT by one rename.
+    """Yield the folder OUT.partial; when the block succeeds it becomes OUT by one rename.
 
-    Where OUT names a file (`model.gguf`), the one file in the folder becomes OUT.
+    Where OUT names a file (`model.gguf`), the one file in the folder becomes OUT. The folder is
+    empty, but for what an interrupted run wrote under a journal: the next one goes on from there.
 
-    A failed verdict leaves OUT.partial for inspection; any other error or an interruption removes
-    it. An earlier OUT stays whole until the rename. Raises OutputError when OUT may not be
-    replaced, another run is writing it, or the folder cannot be made.
+    A failed verdict leaves OUT.partial for inspection, an interruption leaves it to be resumed; any
+    other error removes it. An earlier OUT stays whole until the rename. Raises OutputError when OUT
+    may not be replaced, another run is writing it, or the folder cannot be made.
     """
     check_output(out, force=force)
-    partial = out.with_name(f"{out.name}.partial")
+    partial = _partial(out)
     lock = _claim(partial)
     try:
         yield partial
+        (partial / journal.NAME).unlink(missing_ok=True)
         _sync(partial)
         _publish(partial, out)
     except (FidelityFailed, FidelityInconclusive):
+        raise
+    except KeyboardInterrupt as stop:
+        if (partial / journal.NAME).is_file():
+            stop.add_note(f"{partial} is kept: the same command goes on from there")
+        else:
+            shutil.rmtree(partial, ignore_errors=True)
         raise
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -73,7 +84,7 @@ def staged(out: Path, *, force: bool = False) -> Iterator[Path]:
 
 
 def _claim(partial: Path) -> int | None:
-    """An empty OUT.partial and the lock on it; what an interrupted run left there is removed."""
+    """OUT.partial and the lock on it, with nothing in it but what a journal speaks of."""
     if partial.is_symlink():
         raise OutputError(f"{partial} is a symbolic link", "move it away, or choose another -o")
     try:
@@ -85,13 +96,24 @@ def _claim(partial: Path) -> int | None:
         raise OutputError(
             f"{partial}: cannot be made: {error.strerror}", "check the folder given with -o"
         ) from error
-    if not _only_ours(partial):
+    resumable = frozenset(journal.names(partial / journal.NAME))
+    if not _only_ours(partial, resumable):
         if lock is not None:
             os.close(lock)
         raise OutputError(f"{partial} holds files of somebody else", "move it away by hand")
-    for entry in partial.iterdir():
-        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    _clear(partial, {partial / name for name in resumable | {journal.NAME}} if resumable else set())
     return lock
+
+
+def _clear(folder: Path, kept: set[Path]) -> None:
+    """Remove all below `folder` that is not, and does not hold, something kept."""
+    for entry in folder.iterdir():
+        if entry.is_dir() and any(entry in path.parents for path in kept):
+            _clear(entry, kept)
+        elif entry.is_dir():
+            shutil.rmtree(entry)
+        elif entry not in kept:
+            entry.unlink()
 
 
 def _lock(folder: Path) -> int | None:
@@ -157,12 +179,13 @@ def _replaceable(out: Path) -> bool:
     return out.is_file() or _only_ours(out)
 
 
-def _only_ours(folder: Path) -> bool:
+def _only_ours(folder: Path, listed: Set[str] = frozenset()) -> bool:
     """Whether every entry is an artifact that edgepack wrote, or has a name that it gives.
 
     A checkpoint has the file names of an artifact: what edgepack wrote says so in its header.
+    `listed` are names, relative to `folder`, that a journal vouches for.
     """
-    known = OWN_NAMES.union(*(form.ours(folder) for form in formats.every()))
+    known = OWN_NAMES.union(listed, *(form.ours(folder) for form in formats.every()))
     return all(_is_ours(entry, known) for entry in folder.iterdir())
 
 
@@ -171,6 +194,15 @@ def _is_ours(entry: Path, known: frozenset[str]) -> bool:
     if entry.name in known or not entry.is_dir() or entry.is_symlink():
         return entry.name in known
     if entry.name in formats.known():
-        return _only_ours(entry)
+        return _only_ours(entry, _below(entry.name, known))
     names = [path.relative_to(entry.parent).as_posix() for path in entry.rglob("*")]
     return bool(names) and known.issuperset(names)
+
+
+def _below(name: str, listed: Set[str]) -> frozenset[str]:
+    """The listed names within the folder `name`, relative to it."""
+    return frozenset(path.partition("/")[2] for path in listed if path.startswith(f"{name}/"))
+
+
+def _partial(out: Path) -> Path:
+    return out.with_name(f"{out.name}.partial")

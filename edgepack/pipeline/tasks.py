@@ -13,7 +13,7 @@ from edgepack.fidelity.outputs.comparison import validate
 from edgepack.fidelity.outputs.reference import TransformerReference
 from edgepack.fidelity.outputs.texts import Text, open_tokenizer, read_texts
 from edgepack.fidelity.runtimes.onnx_outputs import OnnxOutputs
-from edgepack.formats import Artifact, Exporter, Format
+from edgepack.formats import Artifact, Exporter, Format, Options
 from edgepack.hardware import Hardware
 from edgepack.manifest.manifest import weight_bytes
 from edgepack.memory import task
@@ -51,28 +51,30 @@ class TaskWork:
             runtimes.require(form.name)
 
     def table(self, hardware: Hardware, settings: Settings, choice: Choice) -> tuple[Weighed, ...]:
-        if not choice.automatic:
-            pairs = self.schemes(choice)
-        else:
-            pairs = [(form, s) for form in choice.formats for s in self._schemes_of(form).USUAL]
-        return tuple(self._weighed(form, scheme, hardware, settings) for form, scheme in pairs)
+        return tuple(
+            self._weighed(form, scheme, hardware, settings)
+            for form, chosen in choice.picks(self._schemes_of)
+            for scheme in ([chosen] if chosen else self._schemes_of(form).USUAL)
+        )
 
     def weigh(self, hardware: Hardware, settings: Settings, choice: Choice) -> tuple[Weighed, ...]:
         rows = self.table(hardware, settings, choice)
-        if choice.automatic:
+        if any(scheme is None for _, scheme in choice.picks(self._schemes_of)):
             automatic = [row for row in rows if row.scheme.bits <= AUTO_BITS]
             chosen = memory.choose([row.fit for row in automatic])
             return tuple(row for row in automatic if row.fit is chosen)
         _require_fit(rows, hardware)
         return rows
 
-    def plan(self, chosen: Chosen) -> tuple[Planned, ...]:
+    def plan(self, chosen: Chosen, options: Options) -> tuple[Planned, ...]:
         return tuple(
             Planned(form.name, scheme.name, self._stored_bytes(scheme), exact=False)
             for form, scheme in chosen
         )
 
-    def write(self, chosen: Chosen, folder: Path, report: Report) -> tuple[Artifact, ...]:
+    def write(
+        self, chosen: Chosen, options: Options, folder: Path, report: Report
+    ) -> tuple[Artifact, ...]:
         """Of one format: no other has an exporter."""
         ((form, scheme),) = chosen
         progress = staged_progress(report, "export")

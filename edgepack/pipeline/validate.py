@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from edgepack import fidelity, formats
-from edgepack.errors import DamagedInput, Missing
+from edgepack.errors import DamagedInput, Missing, UsageError
 from edgepack.fidelity import Document, FidelityReport, runtimes
 from edgepack.fidelity.reference import Reference
 from edgepack.fidelity.structure import special_token_differences, tokenizer_differences
@@ -115,7 +115,7 @@ def _structure(
                 "the artifact must have the checkpoint's vocabulary, padding included",
             )
         return (
-            *special_token_differences(runtime, checkpoint.tokenizer),
+            *special_token_differences(runtime, checkpoint.tokenizer, checkpoint.stop_ids),
             *tokenizer_differences(runtime, checkpoint.tokenizer, documents),
         )
 
@@ -123,7 +123,7 @@ def _structure(
 def artifact_entry(path: Path) -> Path:
     """The file a runtime opens: `path` itself, or the entry of the one artifact in a folder.
 
-    Raises Missing where a folder holds none, or several.
+    Raises Missing where a folder holds none, UsageError where it holds several.
     """
     if not path.is_dir():
         return path
@@ -131,9 +131,9 @@ def artifact_entry(path: Path) -> Path:
     if not found:  # a package of several formats has a folder for each
         below = [path / name for name in formats.known() if (path / name).is_dir()]
         found = [entry for form in formats.every() for place in below for entry in form.find(place)]
-    if len(found) != 1:
-        names = ", ".join(str(entry.relative_to(path)) for entry in found) or "none"
-        raise Missing(
-            f"{path} holds {len(found)} artifacts ({names})", "name one of them to validate"
-        )
+    if not found:
+        raise Missing(f"{path} holds no artifact", "name a file or folder that holds one")
+    if len(found) > 1:
+        names = ", ".join(str(entry.relative_to(path)) for entry in found)
+        raise UsageError(f"{path} holds several artifacts: {names}", "name the one to validate")
     return found[0]

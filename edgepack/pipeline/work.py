@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from edgepack import models
 from edgepack.fidelity import FidelityReport, Profile
-from edgepack.formats import Artifact
+from edgepack.formats import Artifact, Options
 from edgepack.hardware import Hardware
 from edgepack.models import Source
 from edgepack.pipeline.choice import Choice, Chosen
@@ -71,11 +71,13 @@ class Work(Protocol):
         """What will be made: the chosen schemes, or the most faithful that fit. Or DoesNotFit."""
         ...
 
-    def plan(self, chosen: Chosen) -> tuple[Planned, ...]:
+    def plan(self, chosen: Chosen, options: Options) -> tuple[Planned, ...]:
         """What would be written."""
         ...
 
-    def write(self, chosen: Chosen, folder: Path, report: Report) -> tuple[Artifact, ...]:
+    def write(
+        self, chosen: Chosen, options: Options, folder: Path, report: Report
+    ) -> tuple[Artifact, ...]:
         """Every artifact in `folder`, described as read back."""
         ...
 

@@ -19,9 +19,17 @@ from edgepack.errors import DamagedInput, Unsupported, unknown
 
 
 class Kernel(Protocol):
-    """What a module of edgepack.quant.kernels offers; blocks are rows, all arrays C-contiguous."""
+    """What a module of edgepack.quant.kernels offers; blocks are rows, all arrays C-contiguous.
 
-    def encode(self, blocks: NDArray[np.float32], out: NDArray[np.uint8]) -> None: ...
+    `importance` float32[m, block] is that of a row, cut into its m blocks; without any, m is 0.
+    """
+
+    def encode(
+        self,
+        blocks: NDArray[np.float32],
+        importance: NDArray[np.float32],
+        out: NDArray[np.uint8],
+    ) -> None: ...
 
     def decode(self, blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None: ...
 
@@ -61,12 +69,28 @@ class Encoding:
 class BlockEncoding(Encoding):
     """Blocks one after another, each with its scales and levels, as ggml lays them out."""
 
-    def encode(self, rows: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """float32[n, columns] -> uint8[n, row_bytes]. Raises Unsupported as `row_bytes` does."""
+    def encode(
+        self, rows: NDArray[np.float32], importance: NDArray[np.float32] | None = None
+    ) -> NDArray[np.uint8]:
+        """float32[n, columns] -> uint8[n, row_bytes].
+
+        With `importance` float32[columns], errors count by their column, as with llama.cpp's
+        importance matrix; an encoding that only rounds gives the same bytes all the same.
+
+        Raises Unsupported as `row_bytes` does, DamagedInput if `importance` is of another length.
+        """
         count, columns = rows.shape
         out = np.empty((count, self.row_bytes(columns)), np.uint8)
+        if importance is None:
+            importance = np.empty(0, np.float32)
+        elif importance.shape != (columns,):
+            raise DamagedInput(
+                f"{importance.size} importances for rows of {columns} weights",
+                "the importance matrix belongs to another model: measure this one's",
+            )
         blocks = np.ascontiguousarray(rows, np.float32).reshape(-1, self.block)
-        self._kernel().encode(blocks, out.reshape(-1, self.block_bytes))
+        importance = np.ascontiguousarray(importance, np.float32).reshape(-1, self.block)
+        self._kernel().encode(blocks, importance, out.reshape(-1, self.block_bytes))
         return out
 
     def decode(self, data: NDArray[np.uint8], columns: int) -> NDArray[np.float32]:
@@ -110,6 +134,11 @@ ENCODINGS: Mapping[str, BlockEncoding] = MappingProxyType(
             ("Q4_K", 256, 144, 56 * _HALF),
             ("Q3_K", 256, 110, 28 * 3.6 * _HALF),
             ("Q2_K", 256, 84, 13 * _HALF),
+            ("IQ4_NL", 32, 18, 100 * _HALF),
+            ("IQ4_XS", 256, 136, 28 * 100 * _HALF),
+            ("MXFP4", 32, 17, 3.4e38),
+            ("TQ2_0", 256, 66, _HALF),
+            ("TQ1_0", 256, 54, _HALF),
         )
     }
 )

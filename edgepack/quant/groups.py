@@ -124,13 +124,13 @@ class Mxfp4(Encoding):
 
     def encode(self, rows: NDArray[np.float32]) -> tuple[Bytes, ...]:
         """float32[n, columns] -> codes, exponents. Raises Unsupported as `planes` does."""
-        from edgepack.quant.kernels import mxfp4
+        from edgepack.quant.kernels import group_mxfp4
 
         count, columns = rows.shape
         planes = self.planes(columns)
         groups = np.ascontiguousarray(rows, np.float32).reshape(-1, self.block)
         scales, codes = np.empty(len(groups), np.uint8), np.empty(groups.shape, np.uint8)
-        encode = mxfp4.plain if self.plain else mxfp4.search
+        encode = group_mxfp4.plain if self.plain else group_mxfp4.search
         encode(groups, _PRECISIONS[self.dtype], scales, codes)
         return (
             _packed(codes.reshape(count, columns), 4),
@@ -139,12 +139,12 @@ class Mxfp4(Encoding):
 
     def decode(self, planes: Sequence[Bytes], columns: int) -> NDArray[np.float32]:
         """Codes, exponents -> float32[n, columns]. Raises as GroupAffine's does."""
-        from edgepack.quant.kernels import mxfp4
+        from edgepack.quant.kernels import group_mxfp4
 
         _check(self.name, self.planes(columns), planes)
         codes = _unpacked(planes[0], 4, columns).reshape(-1, self.block)
         out = np.empty(codes.shape, np.float32)
-        mxfp4.decode(codes, np.ascontiguousarray(planes[1]).reshape(-1), out)
+        group_mxfp4.decode(codes, np.ascontiguousarray(planes[1]).reshape(-1), out)
         return out.reshape(-1, columns)
 
 

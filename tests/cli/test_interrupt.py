@@ -18,7 +18,7 @@ def heard():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
-def test_an_interrupted_pack_leaves_nothing(reasoner, tmp_path):
+def test_an_interrupted_pack_publishes_nothing_and_says_how_to_go_on(reasoner, tmp_path):
     out = tmp_path / "out"
     process = subprocess.Popen(
         [sys.executable, "-m", "edgepack", "pack", reasoner, "-o", out],
@@ -37,7 +37,8 @@ def test_an_interrupted_pack_leaves_nothing(reasoner, tmp_path):
     assert process.returncode == 130
     assert "interrupted" in error
     assert "Traceback" not in error
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.iterdir()) == [tmp_path / "out.partial"]
+    assert "the same command goes on from there" in error
 
 
 INTERRUPTED_AT = """

@@ -44,12 +44,14 @@ SAME = SpecialIds(1, 2, add_bos=True)
         (Stated(), replace(SAME, bos=7), ["BOS is 7 in fake, 1 in"]),
         (Stated(), replace(SAME, add_bos=False), ["the checkpoint alone puts BOS"]),
         (Stated(add_bos=False), SAME, ["fake alone puts BOS"]),
+        (Stated(), replace(SAME, stops=frozenset({3, 2})), []),
+        (Stated(), replace(SAME, stops=frozenset({2})), ["fake stops at [2], the checkpoint at"]),
         (Stated(None, None), SAME, []),  # nothing to differ from
         (Stated(3, 4, False), SAME, ["BOS", "EOS", "alone"]),
     ],
 )
 def test_special_tokens(stated, found, words):
-    reasons = special_token_differences(Fake(found), stated)
+    reasons = special_token_differences(Fake(found), stated, (2, 3))
     assert len(reasons) == len(words)
     for reason, word in zip(reasons, words, strict=True):
         assert reason.startswith("special tokens: ")
@@ -62,9 +64,9 @@ def test_what_we_write_llama_cpp_understands(written, golden, tmp_path, family):
     artifact = written(Gguf(), checkpoint, SCHEMES["F16"], tmp_path)
     tokenizer = checkpoint.tokenizer
     with runtimes.open(artifact.entry(tmp_path), threads=1) as runtime:
-        assert special_token_differences(runtime, tokenizer) == ()
+        assert special_token_differences(runtime, tokenizer, checkpoint.stop_ids) == ()
         moved = replace(tokenizer, eos_id=runtime.special_ids.eos + 1)
-        assert len(special_token_differences(runtime, moved)) == 1
+        assert len(special_token_differences(runtime, moved, checkpoint.stop_ids)) == 1
 
 
 def test_a_tokenizer_that_splits_otherwise():

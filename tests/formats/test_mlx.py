@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from edgepack import formats
-from edgepack.errors import DamagedInput
+from edgepack.errors import DamagedInput, Unsupported
 from edgepack.formats.mlx import layout
 from edgepack.models import open_checkpoint
 from edgepack.models.safetensors import read_header, read_metadata
@@ -72,6 +72,36 @@ def test_tensors_and_config_are_those_of_mlx_lm(written, converted, model, packa
         k: v for k, v in other.items() if k not in ADDED
     }
     assert read(package, layout.INDEX) == read(theirs, layout.INDEX)
+
+
+@pytest.mark.parametrize(
+    ("stored", "stated"),
+    [("F32", "bfloat16"), ("F16", "bfloat16"), ("BF16", "float16"), ("BF16", None)],
+)
+def test_the_models_own_type_is_cast_to_first(
+    written, converted, builder, tmp_path, package, stored, stated
+):
+    """What config.json states counts, whatever the weights are stored in; else what they are."""
+    model = builder.write(
+        tmp_path / "model", "qwen2", hidden_size=128, dtype=stored, torch_dtype=stated
+    )
+    theirs = converted(model, q_bits=4, q_group_size=64)
+    ours = written(MLX, open_checkpoint(str(model)), SCHEMES.at(4, plain=True), package)
+    found = MLX.inspect(theirs / "config.json")
+    assert ours.histogram == found.histogram
+    assert ours.tensor_digest == found.tensor_digest
+
+
+def test_what_mlx_lm_cannot_load_is_not_written(checkpoint):
+    source = checkpoint("qwen3", attention_bias=True)
+    with pytest.raises(Unsupported, match="normed heads and attention biases"):
+        MLX.plan(source, SCHEMES.at(8, 32))
+
+
+def test_a_scheme_that_quantizes_nothing_is_refused(checkpoint):
+    with pytest.raises(Unsupported, match="4bit-g64 quantizes no weight") as caught:
+        MLX.plan(checkpoint(hidden_size=32, intermediate_size=96), SCHEMES.at(4, 64))
+    assert "--group 32" in caught.value.hint
 
 
 def test_the_fixture_is_converted_as_mlx_lm_does(written, converted, reasoner, package):
@@ -165,8 +195,8 @@ def test_an_artifact_is_told_from_a_checkpoint(written, builder, package, tmp_pa
 
 def test_the_cache_is_of_the_models_type(checkpoint):
     decoder = checkpoint().decoder
-    assert MLX.cache_type(decoder, SCHEMES.at(4)) == "bf16"
-    assert MLX.cache_type(decoder, SCHEMES.scheme("F32")) == "f32"
+    assert MLX.cache_types(decoder, SCHEMES.at(4)) == ("bf16",)
+    assert MLX.cache_types(decoder, SCHEMES.scheme("F32")) == ("f32",)
 
 
 @pytest.fixture

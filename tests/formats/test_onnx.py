@@ -10,6 +10,7 @@ import pytest
 from edgepack.errors import Missing, Unsupported
 from edgepack.fidelity.reference import Reference
 from edgepack.formats.onnx import Onnx, plan
+from edgepack.formats.onnx.genai import KNOWN_CLASSES, genai_config
 from edgepack.models import open_checkpoint
 from edgepack.quant.schemes.onnx import FAITHFUL, SCHEMES
 
@@ -196,6 +197,58 @@ def test_a_tokenizer_config_that_says_all_stays_as_it_is(written, builder, tmp_p
     path.write_text(path.read_text().replace("{", '{ "tokenizer_class": "Qwen2Tokenizer",', 1))
     written(Onnx(), open_checkpoint(str(folder)), SCHEMES["F16"], package)
     assert (package / path.name).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize(("asked", "found"), [(100, 100), (4096, 512)])
+def test_the_cache_of_a_conversation_is_as_long_as_asked_for(checkpoint, asked, found):
+    """GenAI allocates all of it at once; no more than the model was trained for is of use."""
+    config = genai_config(checkpoint(max_position_embeddings=512), asked)
+    assert config["search"]["max_length"] == found
+    assert config["model"]["context_length"] == 512
+
+
+@pytest.mark.parametrize(
+    ("stated", "samples"),
+    [
+        ({"temperature": 0.6}, True),
+        ({"temperature": 0.6, "do_sample": False}, False),
+        ({"do_sample": True}, True),
+        ({"repetition_penalty": 1.1}, False),
+        ({}, False),
+    ],
+)
+def test_sampling_is_the_checkpoints_choice(builder, tmp_path, stated, samples):
+    folder = builder.write(tmp_path / "m", "qwen2")
+    (folder / "generation_config.json").write_text(json.dumps(stated))
+    search = genai_config(open_checkpoint(str(folder)), 64)["search"]
+    assert search["do_sample"] is samples
+    assert search.get("repetition_penalty") == stated.get("repetition_penalty")
+
+
+@pytest.mark.parametrize("name", [*sorted(KNOWN_CLASSES - {"TokenizersBackendFast"}), "Another"])
+def test_genai_loads_the_tokenizer_whatever_its_class(written, builder, tmp_path, package, name):
+    genai = pytest.importorskip("onnxruntime_genai")
+    folder = builder.write(tmp_path / "m", "qwen2")
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"tokenizer_class": name}))
+    source = open_checkpoint(str(folder))
+    written(Onnx(), source, SCHEMES["int8-g32"], package)
+    text = "what is 47+386+9? 442"
+    ids = genai.Tokenizer(str(package)).encode(text)
+    assert list(ids) == source.tokenizer.encode(text)
+
+
+def test_heads_that_onnxruntime_refuses_are_not_written(checkpoint):
+    source = checkpoint("qwen3", head_dim=12)
+    with pytest.raises(Unsupported, match="heads of 12"):
+        Onnx().plan(source, SCHEMES["F32"])
+
+
+def test_tables_of_angles_are_made_in_slabs(checkpoint, monkeypatch):
+    monkeypatch.setattr(plan, "POSITIONS", 100)
+    found = list(Onnx().plan(checkpoint(max_position_embeddings=250), SCHEMES["F32"]).derived())
+    assert [start for _, start, _ in found] == [0, 0, 100, 100, 200, 200]
+    assert sum(rows.shape[0] for _, _, rows in found) == 2 * 250
 
 
 def test_without_onnx_there_is_an_extra_to_install(checkpoint, monkeypatch):

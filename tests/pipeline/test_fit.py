@@ -47,6 +47,45 @@ def test_a_format_given_twice_counts_once():
     assert [form.name for form in Choice(to=("gguf", "GGUF")).formats] == ["gguf"]
 
 
+def test_every_format_may_have_a_scheme_of_its_own():
+    choice = Choice(to=("gguf:Q6_K", "onnx:int8-g64", "mlx"), bits=4)
+    assert [scheme.name for _, scheme in choice.schemes()] == ["Q6_K", "int8-g64", "4bit-g64"]
+    assert [pick and pick.name for _, pick in Choice(to=("gguf:Q6_K", "mlx")).picks()] == [
+        "Q6_K",
+        None,
+    ]
+    with pytest.raises(UsageError, match="gguf was given twice, with Q6_K and Q8_0"):
+        Choice(to=("gguf:Q6_K", "gguf:Q8_0")).picks()
+
+
+def test_groups_are_for_the_formats_that_have_them():
+    choice = Choice(to=("gguf", "mlx"), bits=4, group=32)
+    assert [scheme.name for _, scheme in choice.schemes()] == ["Q4_K_M", "4bit-g32"]
+    with pytest.raises(UsageError, match="blocks of gguf have fixed sizes"):
+        Choice(bits=4, group=32).picks()
+    with pytest.raises(UsageError, match="--plain"):
+        Choice(bits=4, plain=True).picks()
+
+
+def test_another_formats_scheme_is_named_as_such():
+    with pytest.raises(UsageError, match="Q4_K_M is a scheme of gguf, not of mlx") as caught:
+        Choice(to=("mlx",), scheme="Q4_K_M").picks()
+    assert "--bits 4" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("form", "scheme", "kept"),
+    [("onnx", "int8-g32", "f32"), ("onnx", "F16", "f16"), ("mlx", "8bit-g64", "bf16")],
+)
+def test_a_cache_that_the_runtime_cannot_keep_is_refused(form, scheme, kept):
+    """It would be counted, and the real one would be another."""
+    choice = Choice(to=(form,), scheme=scheme)
+    (row,) = fit(REASONER, Target(memory_bytes=GIB), Settings(kv_type=kept), choice).rows
+    assert row.deployment.kv_type_k == kept
+    with pytest.raises(UsageError, match=f"it keeps {kept}|cannot keep a q8_0 cache"):
+        fit(REASONER, Target(memory_bytes=GIB), Settings(kv_type="q8_0"), choice)
+
+
 def test_a_scheme_asked_for_by_name_that_does_not_fit():
     with pytest.raises(DoesNotFit, match="Q4_K_M needs"):
         chosen(16 * MIB, Choice(scheme="q4_k_m"))

@@ -21,12 +21,12 @@ from edgepack.models.decoder import (
     Weight,
 )
 
-Reference = Callable[[str, NDArray[np.float32]], NDArray[np.uint8]]
+Reference = Callable[..., NDArray[np.uint8]]
 
 
 @pytest.fixture(scope="session")
 def ggml() -> Reference:
-    """`ggml_quantize_chunk` of a prebuilt libggml: (encoding name, rows) -> encoded rows."""
+    """`ggml_quantize_chunk` of a prebuilt libggml: (name, rows, importance or None) -> bytes."""
     gguf = pytest.importorskip("gguf")
     spec = find_spec("libggml")
     if spec is None or spec.origin is None:
@@ -37,12 +37,15 @@ def ggml() -> Reference:
     pointer, count = ctypes.c_void_p, ctypes.c_int64
     quantize.argtypes = [ctypes.c_int, pointer, pointer, count, count, count, pointer]
 
-    def encode(name: str, rows: NDArray[np.float32]) -> NDArray[np.uint8]:
+    def encode(
+        name: str, rows: NDArray[np.float32], importance: NDArray[np.float32] | None = None
+    ) -> NDArray[np.uint8]:
         kind = gguf.GGMLQuantizationType[name]
         block, block_bytes = gguf.GGML_QUANT_SIZES[kind]
         rows = np.ascontiguousarray(rows)
         out = np.zeros((rows.shape[0], rows.shape[1] // block * block_bytes), np.uint8)
-        size = quantize(int(kind), rows.ctypes.data, out.ctypes.data, 0, *rows.shape, None)
+        matrix = None if importance is None else importance.ctypes.data
+        size = quantize(int(kind), rows.ctypes.data, out.ctypes.data, 0, *rows.shape, matrix)
         assert size == out.nbytes
         return out
 

@@ -29,6 +29,11 @@ SIZES = {
     "Q4_K": (256, 144),
     "Q5_K": (256, 176),
     "Q6_K": (256, 210),
+    "IQ4_NL": (32, 18),
+    "IQ4_XS": (256, 136),
+    "MXFP4": (32, 17),
+    "TQ1_0": (256, 54),
+    "TQ2_0": (256, 66),
 }
 
 
@@ -51,6 +56,28 @@ def test_a_broken_block_is_refused():
 def test_data_of_the_wrong_length_is_refused():
     with pytest.raises(DamagedInput, match=r"has 143 bytes, not 144"):
         encoding("Q4_K").decode(np.zeros((1, 143), np.uint8), 256)
+
+
+def test_importances_of_another_model_are_refused():
+    with pytest.raises(DamagedInput, match=r"512 importances for rows of 256 weights"):
+        encoding("Q4_K").encode(np.zeros((1, 256), np.float32), np.ones(512, np.float32))
+
+
+def test_importances_may_be_strided_and_read_only():
+    rows = np.random.default_rng(0).standard_normal((2, 256)).astype(np.float32)
+    importance = np.arange(512, dtype=np.float32)[::2]
+    importance.flags.writeable = False
+    expected = encoding("Q4_0").encode(rows, importance.copy())
+    np.testing.assert_array_equal(encoding("Q4_0").encode(rows, importance), expected)
+    assert (expected != encoding("Q4_0").encode(rows)).any()
+
+
+@pytest.mark.parametrize("name", ["F32", "F16", "BF16", "Q8_0", "MXFP4", "TQ1_0", "TQ2_0"])
+def test_what_only_rounds_ignores_importances(name):
+    rows = np.random.default_rng(0).standard_normal((2, 256)).astype(np.float32)
+    importance = np.arange(256, dtype=np.float32)
+    e = encoding(name)
+    np.testing.assert_array_equal(e.encode(rows, importance), e.encode(rows))
 
 
 def test_names_have_no_case_and_near_matches():

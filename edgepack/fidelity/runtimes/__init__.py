@@ -25,12 +25,14 @@ MLX_ENTRY = "config.json"
 class SpecialIds:
     """What a runtime starts a text with and stops at.
 
-    `add_bos` if it does so unasked; None where that is its caller's affair.
+    `add_bos` if it does so unasked; None where that is its caller's affair. `stops` are all the
+    tokens that end a turn; None for a runtime that finds others than `eos` by their text.
     """
 
     bos: int | None
     eos: int | None
     add_bos: bool | None
+    stops: frozenset[int] | None = None
 
 
 class Runtime(Protocol):

@@ -26,7 +26,6 @@ class MlxLm(Runtime):
     """
 
     name = "mlx-lm"
-    special_ids: SpecialIds | None = None  # mlx-lm leaves them to its caller
 
     def __init__(self, path: Path) -> None:
         """Load the folder of the config.json at `path`. Raises Missing, DamagedInput."""
@@ -44,7 +43,15 @@ class MlxLm(Runtime):
             self._model.set_dtype(mx.float32)
             mx.eval(self._model.parameters())
             self._tokenizer: Any = tokenizer_utils.load(
-                folder, {"trust_remote_code": False, "local_files_only": True}
+                folder,
+                {"trust_remote_code": False, "local_files_only": True},
+                eos_token_ids=utils.load_config(folder).get("eos_token_id"),  # as mlx_lm.load does
+            )
+            self.special_ids: SpecialIds | None = SpecialIds(
+                self._tokenizer.bos_token_id,
+                self._tokenizer.eos_token_id,
+                add_bos=None,
+                stops=frozenset(self._tokenizer.eos_token_ids),
             )
             self.vocabulary: int = self._model.args.vocab_size
         except Exception as error:  # ValueError, KeyError, RuntimeError, OSError, ...
@@ -105,4 +112,6 @@ class MlxLm(Runtime):
 
     def _cannot(self, what: str, error: Exception) -> DamagedInput:
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        return DamagedInput(f"{self._path}: mlx-lm cannot {what}: {reason[0]}", "write it again")
+        return DamagedInput(
+            f"{self._path}: mlx-lm cannot {what}: {reason[0]}", "write or fetch it again"
+        )

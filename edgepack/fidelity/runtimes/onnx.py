@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -38,7 +39,7 @@ class OnnxRuntime(Runtime):
             import onnxruntime
         except ImportError as error:
             raise missing_extra("onnxruntime", "onnx") from error
-        self.version = f"onnxruntime {onnxruntime.__version__}"
+        self.version = onnxruntime.__version__ + _genai_version()
         self._path = path
         self._session: InferenceSession | None = session(path, threads or usable_cores())
         shapes = {value.name: value.shape for value in self._session.get_outputs()}
@@ -114,7 +115,7 @@ class OnnxRuntime(Runtime):
             )
         except Exception as error:  # onnxruntime's exceptions have no common base
             raise DamagedInput(
-                f"{self._path}: onnxruntime cannot run it: {error}", "write it again"
+                f"{self._path}: onnxruntime cannot run it: {error}", "write or fetch it again"
             ) from error
         return outputs
 
@@ -122,6 +123,14 @@ class OnnxRuntime(Runtime):
         if self._session is None:
             raise ValueError(f"{self._path} was closed")
         return self._session
+
+
+def _genai_version() -> str:
+    """Its tokenizer is what is compared, where it is installed."""
+    try:
+        return f" (onnxruntime-genai {metadata.version('onnxruntime-genai')})"
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def session(path: Path, threads: int) -> InferenceSession:
@@ -136,7 +145,7 @@ def session(path: Path, threads: int) -> InferenceSession:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions have no common base
         raise DamagedInput(
-            f"{path}: onnxruntime cannot load it: {error}", "write it again"
+            f"{path}: onnxruntime cannot load it: {error}", "write or fetch it again"
         ) from error
 
 
@@ -163,13 +172,16 @@ def _text(folder: Path) -> _Text:
         tokenizer = onnxruntime_genai.Tokenizer(str(folder))
     except Exception as error:  # a bare RuntimeError, or what pybind11 makes of others
         raise DamagedInput(
-            f"{folder}: onnxruntime-genai cannot load its tokenizer: {error}", "write it again"
+            f"{folder}: onnxruntime-genai cannot load its tokenizer: {error}",
+            "write or fetch it again",
         ) from error
     # it stops at any of its stop tokens; the first is the one the checkpoint calls EOS
-    eos = next((int(token) for token in tokenizer.eos_token_ids), None)
+    stops = [int(token) for token in tokenizer.eos_token_ids]
     return _Text(
         lambda text: [int(token) for token in tokenizer.encode(text)],
-        SpecialIds(int(tokenizer.bos_token_id), eos, add_bos=None),
+        SpecialIds(
+            int(tokenizer.bos_token_id), stops[0] if stops else None, None, frozenset(stops)
+        ),
     )
 
 
@@ -180,5 +192,5 @@ def _plain_text(folder: Path) -> _Text:
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception
-        raise DamagedInput(f"{path}: {error}", "write the artifact again") from error
+        raise DamagedInput(f"{path}: {error}", "write or fetch the artifact again") from error
     return _Text(lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids), None)

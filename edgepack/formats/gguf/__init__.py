@@ -15,8 +15,8 @@ from edgepack.errors import DamagedInput
 from edgepack.formats.artifact import Artifact
 from edgepack.formats.gguf.plan import GgufPlan
 from edgepack.formats.gguf.reader import inspect, made_by
-from edgepack.formats.protocol import Exporter
-from edgepack.memory import Program
+from edgepack.formats.protocol import DEFAULTS, Exporter, Options
+from edgepack.memory import CACHE_TYPES, Program
 from edgepack.models import Checkpoint, Decoder
 from edgepack.quant.schemes import Scheme, Schemes, gguf
 
@@ -32,10 +32,11 @@ class Gguf:
     schemes: Schemes = gguf
     exporter: Exporter | None = None
 
-    def cache_type(self, decoder: Decoder, scheme: Scheme) -> str:
-        return "f16"
+    def cache_types(self, decoder: Decoder, scheme: Scheme) -> tuple[str, ...]:
+        return ("f16", *(name for name in CACHE_TYPES if name != "f16"))
 
-    def plan(self, checkpoint: Checkpoint, scheme: Scheme) -> GgufPlan:
+    def plan(self, checkpoint: Checkpoint, scheme: Scheme, options: Options = DEFAULTS) -> GgufPlan:
+        """llama.cpp is told its context when it starts: no file says it."""
         return GgufPlan(checkpoint, scheme)
 
     def inspect(self, path: Path) -> Artifact:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from edgepack.formats.gguf.layout import padded
 from edgepack.formats.gguf.metadata import metadata
 from edgepack.formats.protocol import Piece, PlannedFile
 from edgepack.models import Checkpoint, Weight
+from edgepack.models.rope import frequency_divisors
 from edgepack.quant.encodings import ENCODINGS, Encoding
 from edgepack.quant.schemes import Scheme
 
@@ -53,6 +55,12 @@ class GgufPlan:
         encoding = self._encodings[weight]
         offset = self._offsets[weight] + start * encoding.row_bytes(rows.shape[1])
         return (Piece(0, offset, encoding.encode(rows)),)
+
+    def derived(self) -> Iterator[tuple[Weight, int, NDArray[np.float32]]]:
+        for weight in self._encodings:
+            if weight.source is None:
+                divisors = frequency_divisors(self._decoder.layers[0].attention.rope)
+                yield weight, 0, divisors.reshape(1, -1)
 
 
 def interleave(rows: NDArray[np.float32], head_dim: int) -> NDArray[np.float32]:

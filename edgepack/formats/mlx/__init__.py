@@ -16,7 +16,7 @@ from edgepack.formats.artifact import Artifact
 from edgepack.formats.mlx.layout import CONFIG, INDEX, WEIGHTS
 from edgepack.formats.mlx.plan import MlxPlan
 from edgepack.formats.mlx.reader import inspect, is_mlx, written_by
-from edgepack.formats.protocol import Exporter
+from edgepack.formats.protocol import DEFAULTS, Exporter, Options
 from edgepack.memory import Program
 from edgepack.models import Checkpoint, Decoder
 from edgepack.models.source import SIDE_FILES
@@ -35,12 +35,13 @@ class Mlx:
     schemes: Schemes = mlx
     exporter: Exporter | None = None
 
-    def cache_type(self, decoder: Decoder, scheme: Scheme) -> str:
+    def cache_types(self, decoder: Decoder, scheme: Scheme) -> tuple[str, ...]:
         """K and V stay in the type that the model calculates in."""
         dtype = scheme.dtype if isinstance(scheme, MlxScheme) else None
-        return (dtype or decoder.dtype).lower()
+        return ((dtype or decoder.dtype).lower(),)
 
-    def plan(self, checkpoint: Checkpoint, scheme: Scheme) -> MlxPlan:
+    def plan(self, checkpoint: Checkpoint, scheme: Scheme, options: Options = DEFAULTS) -> MlxPlan:
+        """mlx-lm's cache grows with the conversation: no file says how far."""
         assert isinstance(scheme, MlxScheme), scheme.name
         return MlxPlan(checkpoint, scheme)
 

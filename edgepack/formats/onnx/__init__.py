@@ -1,7 +1,7 @@
 """ONNX: a folder that onnxruntime-genai generates from, and onnxruntime runs by itself.
 
 layout     where every tensor lies in the data file
-rotary     tables of angles, the data file's head
+rotary     tables of angles, which the graph wants as tensors
 graph      the operators, from the Decoder
 genai      genai_config.json
 plan       what the files will hold, and the encoder of their tensors
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgepack.errors import DamagedInput
+from edgepack.errors import DamagedInput, Missing
 from edgepack.formats.artifact import Artifact
 from edgepack.formats.onnx.exported import Exported
 from edgepack.formats.onnx.files import DECODER, ENCODER, EXPORT, side_files
@@ -24,7 +24,7 @@ from edgepack.formats.onnx.genai import GENAI_FILE
 from edgepack.formats.onnx.graph import DATA_FILE, MODEL_FILE
 from edgepack.formats.onnx.plan import SIDE_FILES, OnnxPlan
 from edgepack.formats.onnx.reader import inspect, written_by
-from edgepack.formats.protocol import Exporter
+from edgepack.formats.protocol import DEFAULTS, Exporter, Options
 from edgepack.memory import Program
 from edgepack.models import Checkpoint, Decoder
 from edgepack.quant.schemes import Scheme, Schemes, onnx
@@ -41,12 +41,13 @@ class Onnx:
     schemes: Schemes = onnx
     exporter: Exporter | None = Exported()
 
-    def cache_type(self, decoder: Decoder, scheme: Scheme) -> str:
+    def cache_types(self, decoder: Decoder, scheme: Scheme) -> tuple[str, ...]:
         """K and V are what activations are."""
-        return "f16" if scheme.name == "F16" else "f32"
+        return ("f16" if scheme.name == "F16" else "f32",)
 
-    def plan(self, checkpoint: Checkpoint, scheme: Scheme) -> OnnxPlan:
-        return OnnxPlan(checkpoint, scheme)
+    def plan(self, checkpoint: Checkpoint, scheme: Scheme, options: Options = DEFAULTS) -> OnnxPlan:
+        """GenAI makes room for the whole of a conversation before it begins: so many tokens."""
+        return OnnxPlan(checkpoint, scheme, options.context)
 
     def inspect(self, path: Path) -> Artifact:
         return inspect(path)
@@ -68,8 +69,11 @@ class Onnx:
 
 
 def _is_ours(path: Path) -> bool:
-    """A file that a run was killed over before it wrote a byte is nobody else's."""
+    """A file that a run was killed over before it wrote a byte is nobody else's.
+
+    Without the extra nothing can be read, and so nothing is known to be ours.
+    """
     try:
         return path.stat().st_size == 0 or written_by(path) == "edgepack"
-    except (DamagedInput, OSError):
+    except (DamagedInput, Missing, OSError):
         return False

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from edgepack.errors import Unsupported
 from edgepack.formats.onnx.graph import MODEL_FILE
+from edgepack.formats.protocol import PlannedFile
 from edgepack.models import Checkpoint, Decoder
 from edgepack.models.config import read_json
 
@@ -14,11 +15,24 @@ GENAI_FILE: Final = "genai_config.json"
 MODEL_TYPE: Final = "decoder"  # any decoder-only model, described by what follows
 TOKENIZER_CONFIG: Final = "tokenizer_config.json"
 TOKENIZER_CLASS: Final = "PreTrainedTokenizerFast"  # whatever tokenizer.json says
-SAMPLING: Final = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+KNOWN_CLASSES: Final = frozenset(
+    f"{name}{fast}"
+    for name in (
+        "PreTrainedTokenizer", "TokenizersBackend", "GPT2Tokenizer", "LlamaTokenizer",
+        "CodeLlamaTokenizer", "Qwen2Tokenizer", "GemmaTokenizer", "Phi3Tokenizer",
+        "CodeGenTokenizer", "GPTNeoXTokenizer", "InternLM2Tokenizer",
+    )
+    for fast in ("", "Fast")
+)  # fmt: skip
+"""What a tokenizer_class may be for GenAI to load it; it refuses any other."""
 
 
-def genai_config(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The content of genai_config.json. Raises Unsupported where no stop token is known."""
+def genai_config(checkpoint: Checkpoint, context: int) -> dict[str, Any]:
+    """The content of genai_config.json: a conversation has room for `context` tokens.
+
+    GenAI allocates the cache of all of them at once, whatever the model was trained for. Raises
+    Unsupported where no stop token is known.
+    """
     decoder = checkpoint.decoder
     return {
         "model": {
@@ -29,8 +43,8 @@ def genai_config(checkpoint: Checkpoint) -> dict[str, Any]:
             "vocab_size": decoder.vocabulary,
         },
         "search": {
-            "do_sample": bool(checkpoint.sampling),
-            "max_length": decoder.context_length,
+            "do_sample": checkpoint.samples,
+            "max_length": min(context, decoder.context_length),
             "past_present_share_buffer": True,
             **_sampling(checkpoint),
         },
@@ -40,20 +54,20 @@ def genai_config(checkpoint: Checkpoint) -> dict[str, Any]:
 def tokenizer_config(checkpoint: Checkpoint) -> bytes:
     """The checkpoint's own tokenizer_config.json, and in it what GenAI cannot do without.
 
-    That is a tokenizer_class, without which it has no chat template, and a template that is one
-    string, here or in chat_template.jinja.
+    That is a tokenizer_class that it knows, without which it has no chat template, and a template
+    that is one string, here or in chat_template.jinja.
     """
     path = checkpoint.root / TOKENIZER_CONFIG
     values = read_json(path) if path.is_file() else {}
     added: dict[str, str] = {}
-    if not values.get("tokenizer_class"):
+    if values.get("tokenizer_class") not in KNOWN_CLASSES:
         added["tokenizer_class"] = TOKENIZER_CLASS
     template = checkpoint.tokenizer.chat_template
     beside = (checkpoint.root / "chat_template.jinja").is_file()
     if template is not None and values.get("chat_template") != template and not beside:
         added["chat_template"] = template
     if path.is_file() and not added:
-        return path.read_bytes()
+        return PlannedFile.copy(path).head
     return json_bytes(values | added)
 
 
@@ -104,7 +118,6 @@ def _decoder(decoder: Decoder) -> dict[str, Any]:
 
 def _sampling(checkpoint: Checkpoint) -> dict[str, float | int]:
     """What generation_config.json says, under GenAI's names, which are the same."""
-    found = checkpoint.sampling
     return {
-        key: int(found[key]) if key == "top_k" else found[key] for key in SAMPLING if key in found
+        key: int(value) if key == "top_k" else value for key, value in checkpoint.sampling.items()
     }

@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from edgepack.formats.onnx.layout import Initializer, Layout
-from edgepack.models import Decoder, Weight
-from edgepack.models.decoder import Attention, Rope
+from edgepack.models import Decoder, Weight, rope
+from edgepack.models.decoder import Attention
 from edgepack.quant.encodings import Encoding
 from edgepack.quant.nbits import BlockInts
 
@@ -37,10 +37,9 @@ class Graph:
         decoder: Decoder,
         encodings: dict[Weight, Encoding],
         layout: Layout,
-        rotary: dict[Rope, tuple[Initializer, Initializer]],
         accuracy_level: int,
     ) -> None:
-        self._decoder, self._rotary = decoder, rotary
+        self._decoder, self._rotary = decoder, rope.tables(decoder)
         self._encodings = {weight.name: encoding for weight, encoding in encodings.items()}
         self._planes = {weight.name: planes for weight, planes in layout.weights.items()}
         self._columns = {weight.name: weight.shape[-1] for weight in layout.weights}

@@ -42,18 +42,17 @@ Planes = tuple[Initializer, ...]  # one float tensor; or levels, scales, and zer
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The data file: `fixed` tensors first, whose content is known, then `weights`."""
+    """The data file: every weight's tensors, and its size in bytes."""
 
-    fixed: Planes
     weights: dict[Weight, Planes]
     size: int
 
     @property
     def all(self) -> Planes:
-        return (*self.fixed, *(plane for planes in self.weights.values() for plane in planes))
+        return tuple(plane for planes in self.weights.values() for plane in planes)
 
 
-def layout(fixed: Iterable[Initializer], tensors: Iterable[Assignment]) -> Layout:
+def layout(tensors: Iterable[Assignment]) -> Layout:
     """Place everything, in the order given."""
     end = 0
 
@@ -67,8 +66,8 @@ def layout(fixed: Iterable[Initializer], tensors: Iterable[Assignment]) -> Layou
             end = offset + plane.size
         return tuple(found)
 
-    first = placed(fixed)
-    return Layout(first, {t.weight: placed(planes(t.weight, t.encoding)) for t in tensors}, end)
+    weights = {t.weight: placed(planes(t.weight, t.encoding)) for t in tensors}
+    return Layout(weights, end)
 
 
 def planes(weight: Weight, encoding: Encoding) -> Planes:

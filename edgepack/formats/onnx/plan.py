@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from edgepack import __version__
-from edgepack.errors import missing_extra
-from edgepack.formats.onnx import rotary
+from edgepack.errors import Unsupported, missing_extra
 from edgepack.formats.onnx.genai import (
     GENAI_FILE,
     TOKENIZER_CONFIG,
@@ -18,7 +18,8 @@ from edgepack.formats.onnx.genai import (
 from edgepack.formats.onnx.graph import DATA_FILE, MODEL_FILE, Graph, model
 from edgepack.formats.onnx.layout import layout
 from edgepack.formats.protocol import Piece, PlannedFile
-from edgepack.models import Checkpoint, Weight
+from edgepack.memory import DEFAULT_CONTEXT
+from edgepack.models import Checkpoint, Decoder, Weight, rope
 from edgepack.quant.encodings import BlockEncoding, Encoding
 from edgepack.quant.nbits import BlockInts
 from edgepack.quant.schemes import Scheme
@@ -40,28 +41,30 @@ SIDE_FILES: Final = (
     "special_tokens_map.json",
     "chat_template.jinja",
 )
+HEAD_STEP: Final = 8  # GroupQueryAttention refuses heads of another multiple
+POSITIONS: Final = 8192  # rows of a table made at once
 _DATA: Final = 1  # index of the data file in `files`
 
 
 class OnnxPlan:
     """The graph, the data file with every tensor, and what onnxruntime-genai reads."""
 
-    def __init__(self, checkpoint: Checkpoint, scheme: Scheme) -> None:
-        """Raises Missing without onnx, Unsupported for what genai_config.json cannot say."""
+    def __init__(
+        self, checkpoint: Checkpoint, scheme: Scheme, context: int = DEFAULT_CONTEXT
+    ) -> None:
+        """Raises Missing without onnx, Unsupported for what the runtime or its config cannot do."""
         if find_spec("onnx") is None:
             raise missing_extra("onnx", "onnx")
-        decoder = checkpoint.decoder
+        self._decoder = decoder = checkpoint.decoder
+        _check_heads(decoder)
         tensors = scheme.assign(decoder)
         self._encodings = {tensor.weight: tensor.encoding for tensor in tensors}
-        vectors = next(t.encoding for t in tensors if len(t.weight.shape) == 1)
-        caches = rotary.caches(decoder, "F16" if vectors.name == "F16" else "F32")
-        self._layout = layout((table for pair in caches.values() for table in pair), tensors)
-        graph = Graph(decoder, self._encodings, self._layout, caches, ACCURACY_LEVEL)
-        head = rotary.head(caches, self._layout.fixed)
+        self._layout = layout(tensors)
+        graph = Graph(decoder, self._encodings, self._layout, ACCURACY_LEVEL)
         self.files = (
-            _whole(MODEL_FILE, model(graph, decoder, __version__).SerializeToString()),
-            PlannedFile(DATA_FILE, head, self._layout.size),
-            _whole(GENAI_FILE, json_bytes(genai_config(checkpoint))),
+            PlannedFile.whole(MODEL_FILE, model(graph, decoder, __version__).SerializeToString()),
+            PlannedFile(DATA_FILE, b"", self._layout.size),
+            PlannedFile.whole(GENAI_FILE, json_bytes(genai_config(checkpoint, context))),
             *_side_files(checkpoint),
         )
 
@@ -85,13 +88,28 @@ class OnnxPlan:
             for plane, part in zip(planes, (p for p in parts if p is not None), strict=True)
         )
 
+    def derived(self) -> Iterator[tuple[Weight, int, NDArray[np.float32]]]:
+        import numpy as np
+
+        for embedding, pair in rope.tables(self._decoder).items():
+            for start in range(0, self._decoder.context_length, POSITIONS):
+                stop = min(start + POSITIONS, self._decoder.context_length)
+                angles = rope.angles(embedding, start, stop)
+                for weight, values in zip(pair, (np.cos(angles), np.sin(angles)), strict=True):
+                    yield weight, start, values
+
+
+def _check_heads(decoder: Decoder) -> None:
+    for size in {layer.attention.head_dim for layer in decoder.layers}:
+        if size % HEAD_STEP:
+            raise Unsupported(
+                f"onnxruntime has no attention for heads of {size}",
+                f"it takes multiples of {HEAD_STEP}; --to gguf runs this model",
+            )
+
 
 def _side_files(checkpoint: Checkpoint) -> list[PlannedFile]:
     """What the tokenizer needs: as the checkpoint has it, but for TOKENIZER_CONFIG."""
     paths = (checkpoint.root / name for name in SIDE_FILES if name != TOKENIZER_CONFIG)
-    copied = [_whole(path.name, path.read_bytes()) for path in paths if path.is_file()]
-    return [_whole(TOKENIZER_CONFIG, tokenizer_config(checkpoint)), *copied]
-
-
-def _whole(name: str, content: bytes) -> PlannedFile:
-    return PlannedFile(name, content, len(content))
+    copied = (PlannedFile.copy(path) for path in paths if path.is_file())
+    return [PlannedFile.whole(TOKENIZER_CONFIG, tokenizer_config(checkpoint)), *copied]

@@ -13,6 +13,7 @@ from edgepack.errors import Unsupported
 from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder
 
+DTYPE_KEYS = ("dtype", "torch_dtype")  # of transformers 5, and before
 NOT_FAMILIES = ("dense",)  # the shared layout, not a family
 
 
@@ -20,6 +21,11 @@ def known() -> tuple[str, ...]:
     """The `model_type` values edgepack can read: the modules of this folder."""
     names = (module.name for module in pkgutil.iter_modules(__path__))
     return tuple(sorted(name for name in names if name not in NOT_FAMILIES))
+
+
+def states_dtype(config: Config) -> bool:
+    """Whether `config` says what type the model is in; if not, its Decoder is in float32."""
+    return any(config.values.get(key) is not None for key in DTYPE_KEYS)
 
 
 def decoder(config: Config) -> Decoder:

@@ -4,6 +4,7 @@
 
 The 16 six-bit numbers fill 12 bytes: for sub-blocks 0 to 3 scales in bytes 0 to 3 and offsets in 4
 to 7; for 4 to 7 the low four bits of both in bytes 8 to 11, the high two bits atop bytes 0 to 7.
+Levels: fifth_bits[32], in Q5_K alone, nibbles[128].
 """
 
 from __future__ import annotations
@@ -11,61 +12,90 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepack.quant.kernels.affine_search import Tile, Trials, fit_affine
 from edgepack.quant.kernels.compiler import inner
-from edgepack.quant.kernels.plain import peak
-from edgepack.quant.kernels.scalars import (
-    ZERO,
-    get_half,
-    nearest,
+from edgepack.quant.kernels.importance import TRIALS, variance, weigh
+from edgepack.quant.kernels.lane_tiles import (
+    column,
+    fill,
     nearest_between,
-    put_half,
+    sum_of_squares,
 )
-from edgepack.quant.kernels.search import fit_affine
+from edgepack.quant.kernels.lanes import (
+    LANES,
+    Lanes,
+    get,
+    magnitude,
+    put,
+    put_bytes,
+    select,
+    square_root,
+)
+from edgepack.quant.kernels.scalars import ONE, ZERO, get_half, put_half
+from edgepack.quant.kernels.share_search import fit_shares
+from edgepack.quant.kernels.shares import plain_shares
 
 _LAST = np.float32(63)
 _WIDTH = np.float32(32)
-_NONE = np.int32(0)
+_SIXTEEN, _FIFTEEN, _TWO, _FOUR = (np.float32(n) for n in (16, 15, 2, 4))
+_SUB = 32 * LANES
 
 
 @inner
-def fit_sub_blocks(
-    x: NDArray[np.float32],
-    levels: NDArray[np.int8],
-    scratch: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.int8]],
-    top: np.int32,
-    start: np.float32,
-    trials: int,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Scales and offsets, float32[8] each, of x float32[256]; each weight counts rms + |x|."""
-    scales, offsets, weight, trial = scratch
-    for s in range(8):
-        part = x[32 * s : 32 * s + 32]
-        squares = ZERO
-        for i in range(32):
-            squares += part[i] * part[i]
-        rms = np.sqrt(squares / _WIDTH)
-        for i in range(32):
-            weight[i] = rms + abs(part[i])
-        scales[s], offsets[s] = fit_affine(
-            part, weight, levels[32 * s : 32 * s + 32], trial, top, start, trials, False
-        )
-    return scales, offsets
-
-
-@inner
-def put_scales(
-    scales: NDArray[np.float32], offsets: NDArray[np.float32], block: NDArray[np.uint8]
+def encode(
+    blocks: NDArray[np.float32],
+    importance: NDArray[np.float32],
+    out: NDArray[np.uint8],
+    top: np.float32,
+    trials: Trials,
 ) -> None:
-    """Write d, dmin and the packed six-bit numbers into block[0:16]."""
-    far_scale, far_offset = peak(scales), peak(offsets)
-    put_half(block, 0, far_scale / _LAST)
-    put_half(block, 2, far_offset / _LAST)
-    inverse_scale = _LAST / far_scale if far_scale > ZERO else ZERO
-    inverse_offset = _LAST / far_offset if far_offset > ZERO else ZERO
-    packed = block[4:16]
+    """blocks float32[n, 256] -> out uint8[n, 16 + level bytes]."""
+    tile, levels = np.empty(8 * _SUB, np.float32), np.empty(8 * _SUB, np.float32)
+    scales, offsets = np.empty(8 * LANES, np.float32), np.empty(8 * LANES, np.float32)
+    weight, sums = np.empty(8 * _SUB, np.float32), np.empty(8 * LANES, np.float32)
+    units, weighted = np.empty(2 * LANES, np.float32), importance.shape[0] > 0
+    trials = TRIALS if weighted else trials
+    for first in range(0, blocks.shape[0], LANES):
+        fill(blocks, first, tile)
+        if weighted:
+            fill(importance, first, weight)
+            weigh(tile, weight, variance(tile, _TWO), sums)
+        else:
+            weigh_plainly(tile, weight)
+        for s in range(8):
+            part = slice(_SUB * s, _SUB * s + _SUB)
+            scale, offset = fit_affine(tile[part], weight[part], levels[part], top, trials, False)
+            put(scales, s, scale)
+            put(offsets, s, offset)
+        if weighted:
+            put(units, 0, fit_shares(scales, sums, _LAST))
+            put(units, 1, fit_shares(offsets, sums, _LAST))
+        else:
+            put(units, 0, plain_shares(scales, _LAST))
+            put(units, 1, plain_shares(offsets, _LAST))
+        for lane in range(min(LANES, blocks.shape[0] - first)):
+            block = out[first + lane]
+            put_half(block, 0, units[lane])
+            put_half(block, 2, units[LANES + lane])
+            put_scales(scales, offsets, lane, block[4:16])
+            put_levels(blocks[first + lane], levels, lane, top, block)
+
+
+@inner
+def weigh_plainly(tile: Tile, weight: Tile) -> None:
+    """Each weight counts rms + |x|, where rms is that of its sub-block."""
     for s in range(8):
-        scale = min(63, int(np.uint8(nearest(inverse_scale * scales[s]))))
-        offset = min(63, int(np.uint8(nearest(inverse_offset * offsets[s]))))
+        rms = square_root(sum_of_squares(tile[_SUB * s : _SUB * s + _SUB]) / _WIDTH)
+        for i in range(32 * s, 32 * s + 32):
+            put(weight, i, rms + magnitude(get(tile, i)))
+
+
+@inner
+def put_scales(scales: Tile, offsets: Tile, lane: int, packed: NDArray[np.uint8]) -> None:
+    """Write the six-bit numbers of one block into packed[12]."""
+    for s in range(8):
+        scale = min(63, int(scales[LANES * s + lane]))
+        offset = min(63, int(offsets[LANES * s + lane]))
         if s < 4:
             packed[s] = scale
             packed[s + 4] = offset
@@ -91,25 +121,41 @@ def get_scales(block: NDArray[np.uint8], s: int) -> tuple[np.float32, np.float32
 
 
 @inner
-def assign_levels(
-    x: NDArray[np.float32], block: NDArray[np.uint8], top: np.int32, levels: NDArray[np.int8]
+def put_levels(
+    x: NDArray[np.float32], levels: Tile, lane: int, top: np.float32, block: NDArray[np.uint8]
 ) -> None:
-    """Nearest levels for the scales as stored; where a stored scale is 0, levels stay."""
-    for s in range(8):
-        scale, offset = get_scales(block, s)
-        if scale == ZERO:
-            continue
-        for i in range(32 * s, 32 * s + 32):
-            levels[i] = nearest_between((x[i] + offset) / scale, _NONE, top)
+    """Write the levels of x float32[256]: two neighbouring sub-blocks share 32 bytes of nibbles."""
+    fifths, nibbles = block[16:-128], block[-128:]
+    for half in range(2):
+        fifth_bits, bit = ZERO * get(x, 0), ONE
+        for pair in range(4):
+            low = stored_levels(x, levels, lane, top, block, 4 * pair + half)
+            high = stored_levels(x, levels, lane, top, block, 4 * pair + 2 + half)
+            low_fifth = select(low > _FIFTEEN, ONE, ZERO)
+            high_fifth = select(high > _FIFTEEN, ONE, ZERO)
+            fifth_bits += bit * (low_fifth + _TWO * high_fifth)
+            bit *= _FOUR
+            low -= _SIXTEEN * low_fifth
+            high -= _SIXTEEN * high_fifth
+            put_bytes(nibbles, 2 * pair + half, low + _SIXTEEN * high)
+        if fifths.size:
+            put_bytes(fifths, half, fifth_bits)
 
 
 @inner
-def put_nibbles(levels: NDArray[np.int8], out: NDArray[np.uint8]) -> None:
-    """Low four bits of levels[256] into out[128]: two neighbouring sub-blocks share 32 bytes."""
-    for pair in range(4):
-        for i in range(32):
-            first, second = levels[64 * pair + i], levels[64 * pair + 32 + i]
-            out[32 * pair + i] = (first & 15) | ((second & 15) << 4)
+def stored_levels(
+    x: NDArray[np.float32],
+    levels: Tile,
+    lane: int,
+    top: np.float32,
+    block: NDArray[np.uint8],
+    k: int,
+) -> Lanes:
+    """Nearest levels of 16 weights for the scales as stored; those of the search if that is 0."""
+    scale, offset = get_scales(block, k >> 1)
+    if scale == ZERO:
+        return column(levels, lane, k)
+    return nearest_between((get(x, k) + offset) / scale, ZERO, top)
 
 
 @inner

@@ -10,8 +10,10 @@ from edgepack.quant.kernels.scalars import brain_bits, brain_value
 
 
 @encoder
-def encode(blocks: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
-    """blocks float32[n, 1] -> out uint8[n, 2]."""
+def encode(
+    blocks: NDArray[np.float32], importance: NDArray[np.float32], out: NDArray[np.uint8]
+) -> None:
+    """blocks float32[n, 1] -> out uint8[n, 2]; importance changes nothing."""
     x, words = blocks.reshape(-1), out.reshape(-1).view(np.uint16)
     for i in range(x.size):
         words[i] = brain_bits(x[i])

@@ -23,9 +23,12 @@ from typing import TypeVar, cast
 import numba
 from numba import types
 
+from edgepack.quant.kernels import announce
+
 Kernel = TypeVar("Kernel", bound=Callable[..., object])
 
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}
+_INNER = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _CONFIG_LOCK = threading.Lock()
 
 
@@ -43,8 +46,12 @@ INTEGER = types.int32
 
 
 def encoder(function: Kernel) -> Kernel:
-    """Compile `encode(blocks: float32[n, block], out: uint8[n, block_bytes]) -> None`."""
-    return _compile(function, READ_FLOATS, BYTES)
+    """Compile `encode(blocks, importance, out) -> None`.
+
+    blocks float32[n, block]; importance float32[m, block], where m blocks make a row, or of no
+    rows; out uint8[n, block_bytes].
+    """
+    return _compile(function, READ_FLOATS, READ_FLOATS, BYTES)
 
 
 def decoder(function: Kernel) -> Kernel:
@@ -59,11 +66,14 @@ def kernel(*arguments: object) -> Callable[[Kernel], Kernel]:
 
 def inner(function: Kernel) -> Kernel:
     """Mark a function that kernels call: compiled into each of them, never on its own."""
-    return cast(Kernel, numba.njit(**_OPTIONS)(function))
+    return cast(Kernel, numba.njit(**_INNER)(function))
 
 
 def _compile(function: Kernel, *arguments: object) -> Kernel:
     folder = _cache_folder()
+    name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+    if folder is None or not any(folder.glob(f"*/{name}-*.nbi")):
+        announce(name)
     with _numba_cache_dir(folder):
         compiled = numba.njit(types.void(*arguments), cache=folder is not None, **_OPTIONS)
         return cast(Kernel, compiled(function))

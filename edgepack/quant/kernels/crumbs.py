@@ -10,18 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepack.quant.kernels.compiler import inner
+from edgepack.quant.kernels.lanes import get, put_bytes
+
+_FOUR, _SIXTEEN, _SIXTY_FOUR = np.float32(4), np.float32(16), np.float32(64)
 
 
 @inner
-def put_crumbs(levels: NDArray[np.int8], shift: int, out: NDArray[np.uint8]) -> None:
-    """Bits shift and shift + 1 of levels[256] into out[64]."""
+def put_crumbs(pieces: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
+    """pieces float32[256], each 0 to 3, into out[64]."""
     for half in range(2):
-        for i in range(32):
-            byte = 0
-            for quarter in range(4):
-                level = levels[128 * half + 32 * quarter + i]
-                byte |= ((level >> shift) & 3) << (2 * quarter)
-            out[32 * half + i] = byte
+        for i in range(2):
+            k = 8 * half + i
+            byte = get(pieces, k) + _FOUR * get(pieces, k + 2)
+            byte += _SIXTEEN * get(pieces, k + 4) + _SIXTY_FOUR * get(pieces, k + 6)
+            put_bytes(out, 2 * half + i, byte)
 
 
 @inner

@@ -1,7 +1,7 @@
 """A search for the scale and bias of every group, judged with both rounded as they are stored.
 
-From nine starts (the range of the group, cut by nothing, half a step or a whole step at either
-end) it alternates: nearest levels for the line, then the least-squares line through those levels.
+From four starts (the range of the group, cut by nothing or by half a step at either end) it
+alternates: nearest levels for the line, then the least-squares line through those levels.
 The line of `group_affine.plain` is a candidate too, so that no group comes out worse.
 
 The squared error of a weight x counts rms + |x|, rms being its group's; so it does in llama.cpp's
@@ -34,7 +34,7 @@ from edgepack.quant.kernels.precision import rounded
 from edgepack.quant.kernels.scalars import ONE, ZERO
 
 TILE = 4096  # weights; 16 KiB lie in the first cache with room to spare
-_CUTS = (ZERO, np.float32(0.5), ONE)  # steps
+_CUTS = (ZERO, np.float32(0.5))  # steps; more starts gain 0.4% of the error, at twice the time
 _ROUNDS = 3
 _ROUNDER = np.float32(3 << 22)
 _NEGLIGIBLE = np.float32(1e-30)  # a scale below this has no finite inverse worth dividing by

@@ -9,29 +9,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from edgepack.quant.kernels.affine_search import fit_affine
 from edgepack.quant.kernels.compiler import decoder, encoder, inner
 from edgepack.quant.kernels.crumbs import get_crumb, put_crumbs
-from edgepack.quant.kernels.plain import peak
-from edgepack.quant.kernels.scalars import ZERO, get_half, nearest, nearest_between, put_half
-from edgepack.quant.kernels.search import fit_affine
+from edgepack.quant.kernels.importance import TRIALS, variance, weigh
+from edgepack.quant.kernels.lane_tiles import Tile, column, fill, nearest_between
+from edgepack.quant.kernels.lanes import LANES, Lanes, get, magnitude, put
+from edgepack.quant.kernels.scalars import ONE, ZERO, get_half, put_half
+from edgepack.quant.kernels.share_search import fit_shares
+from edgepack.quant.kernels.shares import plain_shares
 
-_NONE = np.int32(0)
-_TOP = np.int32(3)
+_TOP = np.float32(3)
 _LAST = np.float32(15)
-_START = np.float32(-0.5)
-_TRIALS = 16
-
-
-@inner
-def put_quarter_bytes(
-    values: NDArray[np.float32], shift: int, block: NDArray[np.uint8], at: int
-) -> None:
-    """Write values[16] as 4-bit shares, at bit `shift` of block[0:16], of their maximum / 15."""
-    far = peak(values)
-    put_half(block, at, far / _LAST)
-    if far > ZERO:
-        for s in range(16):
-            block[s] |= np.uint8(nearest(_LAST / far * values[s]) << shift)
+_TRIALS = (np.float32(-0.5), np.float32(0.1), 16)
+_SUB = 16 * LANES
 
 
 @inner
@@ -44,38 +35,58 @@ def get_scales(block: NDArray[np.uint8], s: int) -> tuple[np.float32, np.float32
 
 
 @inner
-def assign_levels(
-    x: NDArray[np.float32], block: NDArray[np.uint8], levels: NDArray[np.int8]
-) -> None:
-    """Nearest levels for the scales as stored; where a stored scale is 0, levels stay."""
-    for s in range(16):
-        scale, offset = get_scales(block, s)
-        if scale == ZERO:
-            continue
-        for i in range(16 * s, 16 * s + 16):
-            levels[i] = nearest_between((x[i] + offset) / scale, _NONE, _TOP)
+def stored_levels(
+    x: NDArray[np.float32], levels: Tile, lane: int, block: NDArray[np.uint8], s: int
+) -> Lanes:
+    """Nearest levels of a sub-block for its scale as stored; those of the search if that is 0."""
+    scale, offset = get_scales(block, s)
+    if scale == ZERO:
+        return column(levels, lane, s)
+    return nearest_between((get(x, s) + offset) / scale, ZERO, _TOP)
 
 
 @encoder
-def encode(blocks: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
+def encode(
+    blocks: NDArray[np.float32], importance: NDArray[np.float32], out: NDArray[np.uint8]
+) -> None:
     """blocks float32[n, 256] -> out uint8[n, 84]."""
-    levels, trial = np.empty(256, np.int8), np.empty(16, np.int8)
-    weight = np.empty(16, np.float32)
-    scales, offsets = np.empty(16, np.float32), np.empty(16, np.float32)
-    for b in range(blocks.shape[0]):
-        x, y = blocks[b], out[b]
+    tile, levels = np.empty(16 * _SUB, np.float32), np.empty(16 * _SUB, np.float32)
+    weight, row = np.empty(16 * _SUB, np.float32), np.empty(256, np.float32)
+    scales, offsets = np.empty(16 * LANES, np.float32), np.empty(16 * LANES, np.float32)
+    sums, units = np.empty(16 * LANES, np.float32), np.empty(2 * LANES, np.float32)
+    weighted = importance.shape[0] > 0
+    trials = TRIALS if weighted else _TRIALS
+    for first in range(0, blocks.shape[0], LANES):
+        fill(blocks, first, tile)
+        if weighted:
+            fill(importance, first, weight)
+            weigh(tile, weight, variance(tile, ONE), sums)
+        else:
+            for i in range(256):
+                put(weight, i, magnitude(get(tile, i)))
         for s in range(16):
-            part = x[16 * s : 16 * s + 16]
-            for i in range(16):
-                weight[i] = abs(part[i])
-            scales[s], offsets[s] = fit_affine(
-                part, weight, levels[16 * s : 16 * s + 16], trial, _TOP, _START, _TRIALS, True
+            part = slice(_SUB * s, _SUB * s + _SUB)
+            scale, offset = fit_affine(
+                tile[part], weight[part], levels[part], _TOP, trials, not weighted
             )
-        y[:16] = 0
-        put_quarter_bytes(scales, 0, y, 80)
-        put_quarter_bytes(offsets, 4, y, 82)
-        assign_levels(x, y, levels)
-        put_crumbs(levels, 0, y[16:80])
+            put(scales, s, scale)
+            put(offsets, s, offset)
+        if weighted:
+            put(units, 0, fit_shares(scales, sums, _LAST))
+            put(units, 1, fit_shares(offsets, sums, _LAST))
+        else:
+            put(units, 0, plain_shares(scales, _LAST))
+            put(units, 1, plain_shares(offsets, _LAST))
+        for lane in range(min(LANES, blocks.shape[0] - first)):
+            block = out[first + lane]
+            put_half(block, 80, units[lane])
+            put_half(block, 82, units[LANES + lane])
+            for s in range(16):
+                at = LANES * s + lane
+                block[s] = np.uint8(int(scales[at]) | (int(offsets[at]) << 4))
+            for s in range(16):
+                put(row, s, stored_levels(blocks[first + lane], levels, lane, block, s))
+            put_crumbs(row, block[16:80])
 
 
 @decoder

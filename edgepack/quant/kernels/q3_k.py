@@ -12,35 +12,24 @@ from numpy.typing import NDArray
 
 from edgepack.quant.kernels.compiler import decoder, encoder, inner
 from edgepack.quant.kernels.crumbs import get_crumb, put_crumbs
-from edgepack.quant.kernels.plain import farthest
-from edgepack.quant.kernels.scalars import (
-    ONE,
-    ZERO,
-    get_half,
-    nearest,
-    nearest_between,
-    put_half,
-)
-from edgepack.quant.kernels.search import refine_symmetric
+from edgepack.quant.kernels.importance import variance, weigh
+from edgepack.quant.kernels.lane_tiles import Tile, column, fill, nearest_between
+from edgepack.quant.kernels.lanes import LANES, Lanes, get, put, put_bytes, select, splat
+from edgepack.quant.kernels.scalars import ONE, ZERO, get_half, put_half
+from edgepack.quant.kernels.shares import plain_signed_shares
+from edgepack.quant.kernels.symmetric_search import fit_symmetric, refine_symmetric
 
-_HALF = np.int32(4)
-_LEAST, _MOST = np.int32(-4), np.int32(3)
-_LAST = np.float32(32)
+_HALF, _SCALE_HALF = np.float32(4), np.float32(32)
+_TWO, _THREE = np.float32(2), np.float32(3)
+_SUB = 16 * LANES
 
 
 @inner
-def put_scales(scales: NDArray[np.float32], block: NDArray[np.uint8]) -> None:
-    """Write d and the packed six-bit numbers; all zero where every scale is."""
-    packed = block[96:108]
+def put_scales(shares: Tile, lane: int, packed: NDArray[np.uint8]) -> None:
+    """Write the six-bit numbers of one block into packed[12]."""
     packed[:] = 0
-    far = farthest(scales)
-    if far == ZERO:
-        put_half(block, 108, ZERO)
-        return
-    inverse = -_LAST / far
-    put_half(block, 108, ONE / inverse)
     for s in range(16):
-        scale = max(-32, min(31, int(np.int8(nearest(inverse * scales[s]))))) + 32
+        scale = int(shares[LANES * s + lane])
         packed[s & 7] |= (scale & 15) << (4 * (s >> 3))
         packed[8 + (s & 3)] |= (scale >> 4) << (2 * (s >> 2))
 
@@ -55,35 +44,64 @@ def get_scale(block: NDArray[np.uint8], s: int) -> np.float32:
 
 
 @inner
-def assign_levels(
-    x: NDArray[np.float32], block: NDArray[np.uint8], levels: NDArray[np.int8]
-) -> None:
-    """Nearest levels for the scales as stored; where a stored scale is 0, levels stay."""
-    for s in range(16):
-        scale = get_scale(block, s)
-        if scale == ZERO:
-            continue
-        for i in range(16 * s, 16 * s + 16):
-            levels[i] = _HALF + nearest_between(x[i] / scale, _LEAST, _MOST)
+def stored_levels(
+    x: NDArray[np.float32], levels: Tile, lane: int, block: NDArray[np.uint8], s: int
+) -> Lanes:
+    """Nearest levels of a sub-block for its scale as stored; those of the search if that is 0."""
+    scale = get_scale(block, s)
+    if scale == ZERO:
+        return column(levels, lane, s)
+    return nearest_between(get(x, s) / scale, -_HALF, _HALF - ONE) + _HALF
+
+
+@inner
+def put_levels(
+    x: NDArray[np.float32], levels: Tile, lane: int, low: NDArray[np.float32],
+    block: NDArray[np.uint8],
+) -> None:  # fmt: skip
+    """Write the levels of x float32[256]; low is float32[256] scratch."""
+    for i in range(2):
+        high_bits, bit = splat(ZERO), ONE
+        for s in range(i, 16, 2):
+            level = stored_levels(x, levels, lane, block, s)
+            above = select(level > _THREE, ONE, ZERO)
+            put(low, s, level - _HALF * above)
+            high_bits += bit * above
+            bit *= _TWO
+        put_bytes(block[:32], i, high_bits)
+    put_crumbs(low, block[32:96])
 
 
 @encoder
-def encode(blocks: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
+def encode(
+    blocks: NDArray[np.float32], importance: NDArray[np.float32], out: NDArray[np.uint8]
+) -> None:
     """blocks float32[n, 256] -> out uint8[n, 110]."""
-    levels, scales = np.empty(256, np.int8), np.empty(16, np.float32)
-    for b in range(blocks.shape[0]):
-        x, y = blocks[b], out[b]
+    tile, levels = np.empty(16 * _SUB, np.float32), np.empty(16 * _SUB, np.float32)
+    scales, units = np.empty(16 * LANES, np.float32), np.empty(LANES, np.float32)
+    low, weighted = np.empty(256, np.float32), importance.shape[0] > 0
+    weight, sums = np.empty(16 * _SUB, np.float32), np.empty(16 * LANES, np.float32)
+    for first in range(0, blocks.shape[0], LANES):
+        fill(blocks, first, tile)
+        if weighted:
+            fill(importance, first, weight)
+            weigh(tile, weight, variance(tile, _TWO), sums)
         for s in range(16):
-            sub = slice(16 * s, 16 * s + 16)
-            scales[s] = refine_symmetric(x[sub], levels[sub], _HALF)
-        put_scales(scales, y)
-        assign_levels(x, y, levels)
-        for i in range(32):
-            byte = 0
-            for k in range(8):
-                byte |= (levels[32 * k + i] >> 2) << k
-            y[i] = byte
-        put_crumbs(levels, 0, y[32:96])
+            part = slice(_SUB * s, _SUB * s + _SUB)
+            if weighted:
+                scale = fit_symmetric(tile[part], weight[part], levels[part], _HALF)
+            else:
+                scale = refine_symmetric(tile[part], levels[part], _HALF)
+            put(scales, s, scale)
+        if weighted:
+            put(units, 0, fit_symmetric(scales, sums, scales, _SCALE_HALF))
+        else:
+            put(units, 0, plain_signed_shares(scales, _SCALE_HALF))
+        for lane in range(min(LANES, blocks.shape[0] - first)):
+            block = out[first + lane]
+            put_half(block, 108, units[lane])
+            put_scales(scales, lane, block[96:108])
+            put_levels(blocks[first + lane], levels, lane, low, block)
 
 
 @decoder

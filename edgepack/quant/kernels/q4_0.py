@@ -9,25 +9,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepack.quant.kernels.compiler import decoder, encoder
-from edgepack.quant.kernels.plain import farthest, get_nibbles, put_nibbles
-from edgepack.quant.kernels.scalars import get_half, put_half, reciprocal, truncated
+from edgepack.quant.kernels.lanes import get
+from edgepack.quant.kernels.plain import farthest, get_nibbles, put_levels, rounded_levels
+from edgepack.quant.kernels.scalars import ZERO, get_half, put_half, reciprocal
+from edgepack.quant.kernels.weighted_blocks import encode_symmetric
 
-_MIDDLE = np.float32(8)
+_TOP, _MIDDLE = np.float32(15), np.float32(8)
 _ROUNDING = np.float32(8.5)
 
 
 @encoder
-def encode(blocks: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
+def encode(
+    blocks: NDArray[np.float32], importance: NDArray[np.float32], out: NDArray[np.uint8]
+) -> None:
     """blocks float32[n, 32] -> out uint8[n, 18]."""
-    levels = np.empty(32, np.uint8)
+    if importance.shape[0]:
+        encode_symmetric(blocks, importance, out, _MIDDLE)
+        return
     for b in range(blocks.shape[0]):
         x, y = blocks[b], out[b]
         scale = farthest(x) / -_MIDDLE
         inverse = reciprocal(scale)
         put_half(y, 0, scale)
-        for j in range(32):
-            levels[j] = min(15, int(truncated(x[j] * inverse + _ROUNDING)))
-        put_nibbles(levels, y[2:18])
+        first = rounded_levels(get(x, 0), ZERO, inverse, _ROUNDING, _TOP)
+        second = rounded_levels(get(x, 1), ZERO, inverse, _ROUNDING, _TOP)
+        put_levels(first, second, y[2:2], y[2:18])
 
 
 @decoder

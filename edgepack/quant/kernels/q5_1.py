@@ -9,23 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepack.quant.kernels.compiler import decoder, encoder
+from edgepack.quant.kernels.lanes import get
 from edgepack.quant.kernels.plain import (
     add_fifth_bits,
     extremes,
     get_nibbles,
-    put_fifth_bits,
-    put_nibbles,
+    put_levels,
+    rounded_levels,
 )
-from edgepack.quant.kernels.scalars import get_half, put_half, reciprocal, truncated
+from edgepack.quant.kernels.scalars import get_half, put_half, reciprocal
+from edgepack.quant.kernels.weighted_blocks import encode_affine
 
 _TOP = np.float32(31)
-_ROUNDING = np.float32(0.5)
+_HALF = np.float32(0.5)
 
 
 @encoder
-def encode(blocks: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
+def encode(
+    blocks: NDArray[np.float32], importance: NDArray[np.float32], out: NDArray[np.uint8]
+) -> None:
     """blocks float32[n, 32] -> out uint8[n, 24]."""
-    levels = np.empty(32, np.uint8)
+    if importance.shape[0]:
+        encode_affine(blocks, importance, out, _TOP)
+        return
     for b in range(blocks.shape[0]):
         x, y = blocks[b], out[b]
         low, high = extremes(x)
@@ -33,10 +39,9 @@ def encode(blocks: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
         inverse = reciprocal(scale)
         put_half(y, 0, scale)
         put_half(y, 2, low)
-        for j in range(32):
-            levels[j] = min(31, int(truncated((x[j] - low) * inverse + _ROUNDING)))
-        put_fifth_bits(levels, y[4:8])
-        put_nibbles(levels, y[8:24])
+        first = rounded_levels(get(x, 0), low, inverse, _HALF, _TOP)
+        second = rounded_levels(get(x, 1), low, inverse, _HALF, _TOP)
+        put_levels(first, second, y[4:8], y[8:24])
 
 
 @decoder

@@ -12,32 +12,16 @@ from numpy.typing import NDArray
 from edgepack.quant.kernels import affine
 from edgepack.quant.kernels.compiler import decoder, encoder
 
-_TOP = np.int32(31)
-_START = np.float32(-0.5)
-_TRIALS = 16
+_TOP = np.float32(31)
+_TRIALS = (np.float32(-0.5), np.float32(0.1), 16)
 
 
 @encoder
-def encode(blocks: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
+def encode(
+    blocks: NDArray[np.float32], importance: NDArray[np.float32], out: NDArray[np.uint8]
+) -> None:
     """blocks float32[n, 256] -> out uint8[n, 176]."""
-    levels = np.empty(256, np.int8)
-    scratch = (
-        np.empty(8, np.float32),
-        np.empty(8, np.float32),
-        np.empty(32, np.float32),
-        np.empty(32, np.int8),
-    )
-    for b in range(blocks.shape[0]):
-        x, y = blocks[b], out[b]
-        scales, offsets = affine.fit_sub_blocks(x, levels, scratch, _TOP, _START, _TRIALS)
-        affine.put_scales(scales, offsets, y)
-        affine.assign_levels(x, y, _TOP, levels)
-        for i in range(32):
-            byte = 0
-            for s in range(8):
-                byte |= (levels[32 * s + i] >> 4) << s
-            y[16 + i] = byte
-        affine.put_nibbles(levels, y[48:176])
+    affine.encode(blocks, importance, out, _TOP, _TRIALS)
 
 
 @decoder

@@ -11,33 +11,25 @@ from numpy.typing import NDArray
 
 from edgepack.quant.kernels.compiler import decoder, encoder, inner
 from edgepack.quant.kernels.crumbs import get_crumb, put_crumbs
-from edgepack.quant.kernels.plain import farthest
-from edgepack.quant.kernels.scalars import (
-    ONE,
-    ZERO,
-    get_half,
-    nearest,
-    nearest_between,
-    put_half,
-)
-from edgepack.quant.kernels.search import EPSILON, fit_symmetric
+from edgepack.quant.kernels.lane_tiles import Tile, column, farthest, fill, nearest_between
+from edgepack.quant.kernels.lanes import LANES, Lanes, floor, get, nearest, put, put_bytes, select
+from edgepack.quant.kernels.scalars import ONE, ZERO, get_half, put_half
+from edgepack.quant.kernels.symmetric_search import EPSILON, fit_symmetric, square
 
-_HALF = np.int32(32)
-_LEAST, _MOST = np.int32(-32), np.int32(31)
-_LAST = np.float32(128)
+_HALF = np.float32(32)
+_LAST, _MOST = np.float32(128), np.float32(127)
+_SIXTEEN = np.float32(16)
+_SUB = 16 * LANES
 
 
 @inner
-def put_scales(scales: NDArray[np.float32], block: NDArray[np.uint8]) -> bool:
-    """Write d and the 8-bit scales; False where every scale counts as zero."""
-    far = farthest(scales)
-    if abs(far) < EPSILON:
-        return False
-    inverse = -_LAST / far
-    put_half(block, 208, ONE / inverse)
+def share(scales: Tile) -> Lanes:
+    """Replace scales by 8-bit multiples of a unit, which is returned."""
+    inverse = -_LAST / farthest(scales)
     for s in range(16):
-        block[192 + s] = np.uint8(min(127, int(nearest(inverse * scales[s]))))
-    return True
+        multiple = nearest(inverse * get(scales, s))
+        put(scales, s, select(multiple > _MOST, _MOST, multiple))
+    return ONE / inverse
 
 
 @inner
@@ -47,42 +39,63 @@ def get_scale(block: NDArray[np.uint8], s: int) -> np.float32:
 
 
 @inner
-def assign_levels(
-    x: NDArray[np.float32], block: NDArray[np.uint8], levels: NDArray[np.int8]
-) -> None:
-    """Nearest levels for the scales as stored; where a stored scale is 0, levels stay."""
-    for s in range(16):
-        scale = get_scale(block, s)
-        if scale == ZERO:
-            continue
-        for i in range(16 * s, 16 * s + 16):
-            levels[i] = _HALF + nearest_between(x[i] / scale, _LEAST, _MOST)
+def stored_levels(
+    x: NDArray[np.float32], levels: Tile, lane: int, block: NDArray[np.uint8], s: int
+) -> Lanes:
+    """Nearest levels of a sub-block for its scale as stored; those of the search if that is 0."""
+    scale = get_scale(block, s)
+    if scale == ZERO:
+        return column(levels, lane, s)
+    return nearest_between(get(x, s) / scale, -_HALF, _HALF - ONE) + _HALF
 
 
 @inner
-def put_low_bits(levels: NDArray[np.int8], out: NDArray[np.uint8]) -> None:
-    """Low four bits of levels[256] into out[128]."""
+def put_levels(
+    x: NDArray[np.float32], levels: Tile, lane: int, low: NDArray[np.float32],
+    high: NDArray[np.float32], block: NDArray[np.uint8],
+) -> None:  # fmt: skip
+    """Write the levels of x float32[256]; low and high are float32[256] scratch."""
+    for s in range(16):
+        level = stored_levels(x, levels, lane, block, s)
+        above = floor(level / _SIXTEEN)
+        put(high, s, above)
+        put(low, s, level - _SIXTEEN * above)
     for half in range(2):
-        for i in range(64):
-            first, second = levels[128 * half + i], levels[128 * half + 64 + i]
-            out[64 * half + i] = (first & 15) | ((second & 15) << 4)
+        for i in range(4):
+            k = 8 * half + i
+            put_bytes(block[:128], 4 * half + i, get(low, k) + _SIXTEEN * get(low, k + 4))
+    put_crumbs(high, block[128:192])
 
 
 @encoder
-def encode(blocks: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
+def encode(
+    blocks: NDArray[np.float32], importance: NDArray[np.float32], out: NDArray[np.uint8]
+) -> None:
     """blocks float32[n, 256] -> out uint8[n, 210]."""
-    levels, scales = np.empty(256, np.int8), np.empty(16, np.float32)
-    for b in range(blocks.shape[0]):
-        x, y = blocks[b], out[b]
+    tile, levels = np.empty(16 * _SUB, np.float32), np.empty(16 * _SUB, np.float32)
+    weight, scales = np.empty(16 * _SUB, np.float32), np.empty(16 * LANES, np.float32)
+    units, fars = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
+    low, high = np.empty(256, np.float32), np.empty(256, np.float32)
+    for first in range(0, blocks.shape[0], LANES):
+        fill(blocks, first, tile)
+        if importance.shape[0]:  # here they count as they are
+            fill(importance, first, weight)
+        else:
+            square(tile, weight)
         for s in range(16):
-            sub = slice(16 * s, 16 * s + 16)
-            scales[s] = fit_symmetric(x[sub], levels[sub], _HALF)
-        if not put_scales(scales, y):
-            y[:] = 0
-            continue
-        assign_levels(x, y, levels)
-        put_low_bits(levels, y[:128])
-        put_crumbs(levels, 4, y[128:192])
+            part = slice(_SUB * s, _SUB * s + _SUB)
+            put(scales, s, fit_symmetric(tile[part], weight[part], levels[part], _HALF))
+        put(fars, 0, farthest(scales))
+        put(units, 0, share(scales))
+        for lane in range(min(LANES, blocks.shape[0] - first)):
+            block = out[first + lane]
+            if abs(fars[lane]) < EPSILON:
+                block[:] = 0
+                continue
+            put_half(block, 208, units[lane])
+            for s in range(16):
+                block[192 + s] = np.uint8(np.int32(scales[LANES * s + lane]))
+            put_levels(blocks[first + lane], levels, lane, low, high, block)
 
 
 @decoder

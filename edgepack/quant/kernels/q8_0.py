@@ -22,8 +22,10 @@ _TOP = np.float32(127)
 
 
 @encoder
-def encode(blocks: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
-    """blocks float32[n, 32] -> out uint8[n, 34]."""
+def encode(
+    blocks: NDArray[np.float32], importance: NDArray[np.float32], out: NDArray[np.uint8]
+) -> None:
+    """blocks float32[n, 32] -> out uint8[n, 34]; importance changes nothing."""
     for b in range(blocks.shape[0]):
         x, y = blocks[b], out[b]
         peak = ZERO

@@ -45,6 +45,7 @@ F32 = ExportedScheme("F32", 32, "full precision")
 INT8 = ExportedScheme("int8-dynamic", 8, "small loss; activations in 8 bits too")
 FAITHFUL: tuple[ExportedScheme, ...] = (F32, INT8)
 USUAL = FAITHFUL
+GROUPS: tuple[int, ...] = ()
 
 
 def scheme(name: str, *, plain: bool = False) -> ExportedScheme:
@@ -59,11 +60,9 @@ def scheme(name: str, *, plain: bool = False) -> ExportedScheme:
 
 
 def at(bits: int, group: int | None = None, *, plain: bool = False) -> ExportedScheme:
-    """The scheme of `bits` bits. Raises UsageError where there is none, and for any group."""
+    """The scheme of `bits` bits; there are no groups. Raises UsageError where there is none."""
+    assert group is None
     found = {known.bits: known for known in FAITHFUL}.get(bits)
-    if found is None or group is not None:
-        raise UsageError(
-            f"an exported model has no {bits} bits" + (f" in groups of {group}" if group else ""),
-            "known: 8, 32, without groups",
-        )
+    if found is None:
+        raise UsageError(f"an exported model has no scheme of {bits} bits", "known: 8, 32")
     return found

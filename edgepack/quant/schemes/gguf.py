@@ -203,6 +203,8 @@ FAITHFUL: tuple[GgufScheme, ...] = (
 SCHEMES: Mapping[str, GgufScheme] = MappingProxyType({scheme.name: scheme for scheme in FAITHFUL})
 
 
+GROUPS: tuple[int, ...] = ()
+
 USUAL: tuple[GgufScheme, ...] = tuple(
     SCHEMES[name] for name in ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
 )
@@ -221,12 +223,11 @@ def scheme(name: str, *, plain: bool = False) -> GgufScheme:
 
 
 def at(bits: int, group: int | None = None, *, plain: bool = False) -> GgufScheme:
-    """The usual scheme of `bits` bits. Raises UsageError where there is none, or for a `group`."""
-    if group is not None:
-        raise UsageError(
-            f"--group {group}: the blocks of llama.cpp's schemes have fixed sizes",
-            "leave --group out for gguf",
-        )
+    """The usual scheme of `bits` bits; blocks have fixed sizes, so there is no `group`.
+
+    Raises UsageError where there is none.
+    """
+    assert group is None
     found = next((scheme for scheme in USUAL if scheme.bits == bits), None)
     if found is None:
         known = ", ".join(str(scheme.bits) for scheme in USUAL)

@@ -14,10 +14,12 @@ from typing import Literal
 
 from edgepack.errors import UsageError, unknown
 from edgepack.models.decoder import Decoder, DType, Weight
+from edgepack.quant import groups
 from edgepack.quant.encodings import ENCODINGS, Encoding
-from edgepack.quant.groups import BITS, GROUPS, group_affine, mxfp4
+from edgepack.quant.groups import BITS, group_affine, mxfp4
 from edgepack.quant.schemes.scheme import Assignment
 
+GROUPS: tuple[int, ...] = groups.GROUPS
 USUAL_GROUP = 64
 
 RECIPES: Mapping[str, tuple[int, int]] = MappingProxyType(

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Final
 
 from edgepack.errors import UsageError, unknown
+from edgepack.models import rope
 from edgepack.models.decoder import Decoder, Weight
 from edgepack.quant.encodings import ENCODINGS, Encoding
 from edgepack.quant.nbits import BlockInts, block_ints
@@ -24,7 +25,7 @@ USUAL_GROUP: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class OnnxScheme:
-    """`matrices` is the encoding of every matrix but the `head`, `vectors` of norms and biases."""
+    """`matrices` encodes every matrix but the `head`, `vectors` norms, biases, and angles."""
 
     name: str
     bits: int
@@ -34,13 +35,14 @@ class OnnxScheme:
     vectors: Encoding
 
     def assign(self, decoder: Decoder) -> tuple[Assignment, ...]:
-        """An encoding for every weight of the checkpoint, in the order of `decoder.weights`."""
+        """An encoding for the tables of angles, then for every weight of the checkpoint."""
         head = "token_embd.weight" if decoder.tied_embeddings else "output.weight"
+        tables = (table for pair in rope.tables(decoder).values() for table in pair)
         stored = (weight for weight in decoder.weights if weight.source is not None)
-        return tuple(Assignment(weight, self._encoding(weight, head)) for weight in stored)
+        return tuple(Assignment(w, self._encoding(w, head)) for w in (*tables, *stored))
 
     def _encoding(self, weight: Weight, head: str) -> Encoding:
-        if len(weight.shape) == 1:
+        if len(weight.shape) == 1 or weight.source is None:
             return self.vectors
         return self.head if weight.role == head else self.matrices
 

@@ -34,7 +34,10 @@ class Scheme(Protocol):
     def summary(self) -> str: ...
 
     def assign(self, decoder: Decoder) -> tuple[Assignment, ...]:
-        """An encoding for every weight that is stored, in the order of `decoder.weights`."""
+        """An encoding for every weight that is stored, in the order of `decoder.weights`.
+
+        What only this format stores comes first.
+        """
         ...
 
 
@@ -49,6 +52,11 @@ class Schemes(Protocol):
     @property
     def USUAL(self) -> tuple[Scheme, ...]:  # noqa: N802
         """What people mean by a number of bits, most faithful first."""
+        ...
+
+    @property
+    def GROUPS(self) -> tuple[int, ...]:  # noqa: N802
+        """How many weights may share a scale; none where blocks have fixed sizes."""
         ...
 
     def scheme(self, name: str, *, plain: bool = False) -> Scheme:

@@ -1,0 +1,163 @@
+"""Interrupted at any point, the same command goes on where it was, to the same bytes."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgepack.formats import slabs
+from edgepack.formats.journal import NAME, Journal, allocated
+from edgepack.pipeline.choice import Choice
+from edgepack.pipeline.quantize import quantize
+
+SLAB = 2048
+FOUR_BITS = Choice(to=("gguf", "mlx"), bits=4, group=32)
+KILLED = f"""
+import os, signal, sys
+from pathlib import Path
+from edgepack.formats import journal, output, slabs
+from edgepack.pipeline.choice import Choice
+from edgepack.pipeline.quantize import quantize
+
+slabs.SLAB_ELEMENTS = {SLAB}
+left = int(sys.argv[1])
+write, finish = output._write_whole, journal.Journal.finish
+
+def last():
+    global left
+    left -= 1
+    return left == 0
+
+def half_written(file, data):
+    if last():
+        write(file, memoryview(data).cast("B")[: memoryview(data).nbytes // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(file, data)
+
+def not_noted(self, count):
+    if last():
+        os.kill(os.getpid(), signal.SIGKILL)
+    finish(self, count)
+
+output._write_whole, journal.Journal.finish = half_written, not_noted
+quantize(sys.argv[2], Choice(to=("gguf", "mlx"), bits=4, group=32), Path(sys.argv[3]))
+"""
+
+
+@pytest.fixture
+def model(builder, tmp_path, monkeypatch):
+    monkeypatch.setattr(slabs, "SLAB_ELEMENTS", SLAB)
+    return builder.write(tmp_path / "model", "llama", hidden_size=64, intermediate_size=256)
+
+
+def content(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def stop_after(monkeypatch, count):
+    """The journal notes `count` slabs, then the user loses patience."""
+    finish = Journal.finish
+
+    def interrupted(self, slabs_done):
+        finish(self, slabs_done)
+        if slabs_done == count:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Journal, "finish", interrupted)
+
+
+@pytest.fixture
+def encoded(monkeypatch):
+    """The number of slabs encoded so far, in a list of one."""
+    count, run = [0], slabs._read_and_encode
+
+    def counting(*arguments):
+        count[0] += 1
+        return run(*arguments)
+
+    monkeypatch.setattr(slabs, "_read_and_encode", counting)
+    return count
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+def test_killed_at_twenty_points(model, tmp_path):
+    """In the middle of a write, and between a write and its note."""
+    quantize(str(model), FOUR_BITS, tmp_path / "whole")
+    out, points = tmp_path / "out", random.Random(os.environ.get("CI") and 4)
+    kills = 0
+    while kills < 20:
+        left = points.randint(1, 30)
+        arguments = [sys.executable, "-c", KILLED, str(left), str(model), str(out)]
+        done = subprocess.run(arguments, capture_output=True, text=True)
+        if done.returncode == 0:  # it had less left to do
+            assert content(out) == content(tmp_path / "whole")
+            out = tmp_path / f"out{kills}"
+            continue
+        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert not out.exists()
+        kills += 1
+    quantize(str(model), FOUR_BITS, out)
+    assert content(out) == content(tmp_path / "whole")
+
+
+def test_only_the_rest_is_encoded(model, tmp_path, monkeypatch, encoded):
+    quantize(str(model), FOUR_BITS, tmp_path / "whole")
+    slabs_in_all, encoded[0] = encoded[0], 0
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt) as stopped:
+        stop_after(patch, slabs_in_all + 1 - 5)  # one more: GGUF's own rotary factors
+        quantize(str(model), FOUR_BITS, tmp_path / "out")
+    assert "out.partial is kept" in stopped.value.__notes__[0]
+    assert allocated(tmp_path / "out.partial") > 0
+    encoded[0], told = 0, []
+    quantize(
+        str(model), FOUR_BITS, tmp_path / "out",
+        report=lambda stage, done, total: told.append((done, total)),
+    )  # fmt: skip
+    assert encoded[0] == 5
+    assert told[0][0] > told[0][1] // 2
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+    assert not (tmp_path / "out" / NAME).exists()
+
+
+def test_another_scheme_starts_over_and_leaves_nothing_of_the_first(
+    model, tmp_path, monkeypatch, encoded
+):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_after(patch, 7)
+        quantize(str(model), FOUR_BITS, tmp_path / "out")
+    other = Choice(to=("gguf",), bits=8)
+    quantize(str(model), other, tmp_path / "whole")
+    before = encoded[0]
+    quantize(str(model), other, tmp_path / "out")
+    assert encoded[0] - before > 7
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("change", ["touch", "cut", "journal"])
+def test_a_changed_source_or_a_damaged_remainder_starts_over(
+    model, tmp_path, monkeypatch, encoded, change
+):
+    quantize(str(model), FOUR_BITS, tmp_path / "whole")
+    in_all = encoded[0]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_after(patch, 7)
+        quantize(str(model), FOUR_BITS, tmp_path / "out")
+    partial = tmp_path / "out.partial"
+    if change == "touch":
+        os.utime(model / "model.safetensors", ns=(1, 1))
+    elif change == "cut":
+        (gguf,) = (partial / "gguf").iterdir()
+        os.truncate(gguf, 1000)
+    else:
+        path: Path = partial / NAME
+        path.write_bytes(path.read_bytes()[:-3])
+    encoded[0] = 0
+    quantize(str(model), FOUR_BITS, tmp_path / "out")
+    assert encoded[0] == in_all
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
