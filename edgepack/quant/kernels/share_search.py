@@ -24,9 +24,23 @@ from edgepack.quant.kernels.lanes import (
     splat,
 )
 from edgepack.quant.kernels.scalars import ONE, ZERO
+from edgepack.quant.kernels.shares import plain_shares
 from edgepack.quant.kernels.symmetric_search import EPSILON
 
 _STEP = np.float32(0.1)
+
+
+@inner
+def share(
+    scales: Tile, offsets: Tile, last: np.float32, weighted: bool, sums: Tile, units: Tile
+) -> None:
+    """Replace scales and offsets by their shares; fills units, vector 0 and vector 1."""
+    if weighted:
+        put(units, 0, fit_shares(scales, sums, last))
+        put(units, 1, fit_shares(offsets, sums, last))
+    else:
+        put(units, 0, plain_shares(scales, last))
+        put(units, 1, plain_shares(offsets, last))
 
 
 @inner
