@@ -89,10 +89,27 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _warm(wanted: bool) -> None:
+    if not wanted:
+        return
+    from edgepack.quant import kernels
+
+    with kernels.listening(lambda name: print(f"compiling {name}", file=sys.stderr)):
+        count = kernels.warm()
+    print(f"{count} kernels are ready")
+    raise typer.Exit
+
+
 @app.callback()
 def root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    warm: Annotated[
+        bool,
+        typer.Option(
+            "--warm", callback=_warm, is_eager=True, help="Compile all encoders now, and exit."
+        ),
     ] = False,
 ) -> None:
     """From a language-model checkpoint and a device to a package that runs and can be trusted."""

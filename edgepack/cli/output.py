@@ -121,6 +121,8 @@ def progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+    from edgepack.quant import kernels
+
     columns = (TextColumn("{task.description:<10}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks: dict[str, TaskID] = {}
@@ -130,4 +132,12 @@ def progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
                 tasks[stage] = bars.add_task(stage, total=total)
             bars.update(tasks[stage], completed=done)
 
-        yield report
+        told: list[str] = []
+
+        def compiling(name: str) -> None:
+            if not told:
+                bars.console.print("compiling encoders for this processor, which happens once")
+            told.append(name)
+
+        with kernels.listening(compiling):
+            yield report

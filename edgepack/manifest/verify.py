@@ -32,7 +32,7 @@ from edgepack.manifest.toml import text_digest
 from edgepack.memory import cache_bytes, task
 from edgepack.models import Source, TaskModel
 from edgepack.models.digest import sha256_of
-from edgepack.quant.schemes.exported import scheme
+from edgepack.quant.schemes.exported import FAITHFUL
 
 UNRECORDED: Final = frozenset({MANIFEST, "model.sig"})  # the signature covers the manifest
 _SHOWN: Final = 20
@@ -255,12 +255,17 @@ def _source_differences(source: Source, manifest: Manifest) -> Iterator[str]:
 
 
 def _footprint_differences(source: TaskModel, manifest: Manifest) -> Iterator[str]:
-    """What the law of models without a cache gives for the recorded weights."""
+    """What the law of models without a cache gives for the recorded weights.
+
+    Fits of artifacts or schemes that are not there have been found by others.
+    """
     weights = {recorded.path: recorded.size for recorded in manifest.memory.weights}
+    schemes = {scheme.name: scheme for scheme in FAITHFUL}
     for fit in manifest.fit:
-        law = task.footprint(
-            source.outline, weights[fit.artifact], scheme(fit.scheme), fit.deployment.context
-        )
+        held, scheme = weights.get(fit.artifact), schemes.get(fit.scheme)
+        if held is None or scheme is None:
+            continue
+        law = task.footprint(source.outline, held, scheme, fit.deployment.context)
         if fit.footprint != law:
             yield f"fit of {fit.artifact} has {fit.footprint}, the law gives {law}"
 

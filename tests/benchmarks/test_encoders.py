@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgepack.quant.encodings import encoding
+from edgepack.quant.encodings import ENCODINGS, encoding
 
 ROWS, COLUMNS = 256, 2048
 
@@ -19,7 +19,7 @@ _spec = importlib.util.spec_from_file_location(
 )
 _oracle = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_oracle)
-ggml = _oracle.ggml  # the fixture: (encoding name, rows) -> encoded rows
+ggml = _oracle.ggml  # the fixture: (encoding name, rows, importance) -> encoded rows
 
 
 @pytest.fixture(scope="module")
@@ -27,18 +27,24 @@ def rows():
     return np.random.default_rng(0).normal(0, 0.02, (ROWS, COLUMNS)).astype(np.float32)
 
 
+@pytest.fixture(scope="module")
+def importance():
+    return np.random.default_rng(1).gamma(1, 1, COLUMNS).astype(np.float32)
+
+
 @pytest.mark.oracle
-@pytest.mark.parametrize(
-    "name", ["F16", "BF16", "Q8_0", "Q4_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"]
-)
-def test_encoder(benchmark, ggml, rows, name):
-    ours = encoding(name)
-    assert ours.encode(rows).tobytes() == ggml(name, rows).tobytes()
-    peer = min(seconds(lambda: ggml(name, rows)) for _ in range(5))
-    benchmark(ours.encode, rows)
-    benchmark.extra_info["million_weights_per_second"] = rows.size / benchmark.stats["min"] / 1e6
-    benchmark.extra_info["times_ggml"] = peer / benchmark.stats["min"]
-    print(f"\n{name}: {peer / benchmark.stats['min']:.2f} times ggml's speed")
+@pytest.mark.parametrize("name", [name for name in ENCODINGS if name != "F32"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+def test_encoder(benchmark, ggml, rows, importance, name, weighted):
+    ours, given = encoding(name), importance if weighted else None
+    assert ours.encode(rows, given).tobytes() == ggml(name, rows, given).tobytes()
+    peer = min(seconds(lambda: ggml(name, rows, given)) for _ in range(5))
+    benchmark(ours.encode, rows, given)
+    speed, ratio = rows.size / benchmark.stats["min"] / 1e6, peer / benchmark.stats["min"]
+    benchmark.extra_info["million_weights_per_second"] = speed
+    benchmark.extra_info["times_ggml"] = ratio
+    kind = "with importances" if weighted else ""
+    print(f"\n{name} {kind}: {speed:.0f} Mw/s, {ratio:.2f} times ggml's speed")
 
 
 def seconds(work):

@@ -1,7 +1,7 @@
 """A small package, made from a checkpoint of nonsense weights and a measurement made by hand."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from edgepack import formats, manifest
 from edgepack.fidelity import FidelityReport
 from edgepack.fidelity.bootstrap import Interval
 from edgepack.fidelity.metrics import Metrics
+from edgepack.fidelity.outputs.metrics import OutputMetrics
 from edgepack.formats import Artifact
 from edgepack.hardware import Cpu, Figure, Hardware
 from edgepack.manifest import Manifest, Measurement
@@ -106,6 +107,22 @@ def make_report() -> FidelityReport:
     )
 
 
+def make_output_report() -> FidelityReport:
+    """Of a model whose outputs are no next tokens."""
+    figures = OutputMetrics(
+        kind="embeddings",
+        documents=64,
+        rows=64,
+        distance=Interval(0.007, 0.0065, 0.0076),
+        difference=Interval(0.036, 0.033, 0.042),
+        top1=None,
+        broken_documents=Interval(0.0, 0.0, 0.0457),
+        distance_max=0.0168,
+        difference_max=0.12,
+    )
+    return replace(make_report(), overall=None, spans=(), outputs=figures)
+
+
 def make_fit() -> Fit:
     return Fit(
         scheme="F32",
@@ -172,6 +189,11 @@ def fit() -> Fit:
 @pytest.fixture
 def report() -> FidelityReport:
     return make_report()
+
+
+@pytest.fixture
+def output_report() -> FidelityReport:
+    return make_output_report()
 
 
 @pytest.fixture

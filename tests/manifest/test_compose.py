@@ -67,6 +67,25 @@ def test_a_measurement_that_did_not_run_is_described(package):
     assert described.fidelity[0].measured.reasons == ("no runtime",)
 
 
+def test_figures_of_outputs_are_described_and_verified(package, output_report):
+    exporter = "optimum-onnx 0.1.0"
+    described = package.described(report=output_report, exporter=exporter)
+    manifest.write(described, package.folder)
+    read = manifest.verify(package.folder).manifest
+    assert read == described
+    assert read.toolchain.exporter == exporter
+    figures = read.fidelity[0].measured.outputs
+    assert (figures.kind, figures.rows, figures.top1) == ("embeddings", 64, None)
+    assert figures.distance.upper == 0.0076
+
+
+def test_figures_of_outputs_that_differ_are_found(package, output_report):
+    manifest.write(package.described(report=output_report), package.folder)
+    package.edit("value = 0.007", "value = 0.001")
+    with pytest.raises(DamagedInput, match="has outputs"):
+        manifest.verify(package.folder)
+
+
 def test_the_toolchain_says_how(label):
     toolchain = label["toolchain"]
     assert toolchain["argv"] == ["edgepack", "pack", "tiny"]

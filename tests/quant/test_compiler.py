@@ -17,6 +17,11 @@ from edgepack.quant.encodings import encoding
 print(encoding("Q4_0").encode(np.full((1, 32), -8, np.float32)).tobytes().hex())
 assert numba.config.CACHE_DIR == "", "the setting of other users of numba changed"
 """
+TOLD = """
+from edgepack.quant import kernels
+with kernels.listening(print):
+    from edgepack.quant.kernels import widening
+"""
 # scale -8/-8 = 1 as float16, all levels 0
 EXPECTED = "003c" + "00" * 16
 
@@ -32,7 +37,7 @@ def encoded(cache_home):
 def test_compiled_code_lies_in_the_user_cache_folder(tmp_path):
     assert encoded(tmp_path) == EXPECTED
     compiled = sorted(path.name.split("-")[0] for path in tmp_path.rglob("*.nbc"))
-    assert compiled == ["q4_0.decode", "q4_0.encode"]
+    assert compiled == ["q4_0.decode", "q4_0.plain"]
     assert not list(Path(edgepack.quant.__file__).parent.rglob("*.nb[ic]"))
 
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")}
@@ -55,3 +60,14 @@ def test_processes_that_compile_at_once_agree(tmp_path):
         for _ in range(2)
     ]
     assert [process.communicate()[0].strip() for process in running] == [EXPECTED] * 2
+
+
+def test_compiling_is_told_and_loading_is_not(tmp_path):
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    command = [sys.executable, "-c", TOLD]
+    first, second = (
+        subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+        for _ in range(2)
+    )
+    assert first.split() == ["widening.brain", "widening.magnitude"]
+    assert second == ""

@@ -1,6 +1,23 @@
 """The verdict on outputs: limits by profile. What passes, fails or stays open is as for tokens.
 
-TODO measured
+Vectors are held to one minus the cosine. What it costs was measured on MiniLM, a trained sentence
+encoder, with 256 paragraphs: the share whose nearest neighbour among them stayed the same, and the
+rank correlation of all similarities between two of them.
+
+    int8 weights                      1 - cosine   neighbours   rank correlation
+    per output, unsigned                  0.0077          92%               0.988
+    per output, signed                    0.0104          90%               0.984
+    per tensor, unsigned                  0.0254          90%               0.963
+    per tensor, signed                    0.0603          84%               0.911
+    per tensor, unsigned, 7 bits          0.0753          81%               0.895
+    per tensor, signed, 7 bits            0.177           71%               0.737
+
+So 0.02 passes what onnxruntime does well, and 0.05 what is still of use. An export in float32 has
+4e-13 (64 documents of 330 tokens); with rows of one layer shifted by one it has more than 0.05.
+
+Logits are held to the mean of each row's largest difference, and to first choices. The difference
+is in nats and the odds of two classes change by its exponent: 0.1 is a tenth, 0.5 two thirds, 1
+nearly threefold. Shares of first choices and of broken documents are limited as for tokens.
 """
 
 from __future__ import annotations

@@ -107,7 +107,12 @@ def _export(model: TaskModel, scheme: Scheme, folder: Path) -> None:
             stdout=output,
             stderr=subprocess.STDOUT,
             check=False,
-            env={**os.environ, "PYTHONPATH": paths, "HF_HUB_OFFLINE": "1"},
+            env={
+                **os.environ,
+                "PYTHONPATH": paths,
+                "HF_HUB_OFFLINE": "1",
+                "PYTHONWARNINGS": "ignore",
+            },
         )
     if done.returncode:
         lines = log.read_text("utf-8", "replace").strip().splitlines()

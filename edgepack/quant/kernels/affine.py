@@ -10,10 +10,11 @@ Levels: fifth_bits[32], in Q5_K alone, nibbles[128].
 from __future__ import annotations
 
 import numpy as np
+from numba import types
 from numpy.typing import NDArray
 
 from edgepack.quant.kernels.affine_search import Tile, Trials, fit_affine
-from edgepack.quant.kernels.compiler import inner
+from edgepack.quant.kernels.compiler import BYTES, READ_FLOATS, inner, kernel
 from edgepack.quant.kernels.importance import TRIALS, variance, weigh
 from edgepack.quant.kernels.lane_tiles import (
     column,
@@ -23,62 +24,22 @@ from edgepack.quant.kernels.lane_tiles import (
 )
 from edgepack.quant.kernels.lanes import (
     LANES,
-    Lanes,
     get,
     magnitude,
     put,
     put_bytes,
     select,
+    splat,
     square_root,
 )
 from edgepack.quant.kernels.scalars import ONE, ZERO, get_half, put_half
-from edgepack.quant.kernels.share_search import fit_shares
-from edgepack.quant.kernels.shares import plain_shares
+from edgepack.quant.kernels.share_search import share
 
 _LAST = np.float32(63)
 _WIDTH = np.float32(32)
 _SIXTEEN, _FIFTEEN, _TWO, _FOUR = (np.float32(n) for n in (16, 15, 2, 4))
 _SUB = 32 * LANES
-
-
-@inner
-def encode(
-    blocks: NDArray[np.float32],
-    importance: NDArray[np.float32],
-    out: NDArray[np.uint8],
-    top: np.float32,
-    trials: Trials,
-) -> None:
-    """blocks float32[n, 256] -> out uint8[n, 16 + level bytes]."""
-    tile, levels = np.empty(8 * _SUB, np.float32), np.empty(8 * _SUB, np.float32)
-    scales, offsets = np.empty(8 * LANES, np.float32), np.empty(8 * LANES, np.float32)
-    weight, sums = np.empty(8 * _SUB, np.float32), np.empty(8 * LANES, np.float32)
-    units, weighted = np.empty(2 * LANES, np.float32), importance.shape[0] > 0
-    trials = TRIALS if weighted else trials
-    for first in range(0, blocks.shape[0], LANES):
-        fill(blocks, first, tile)
-        if weighted:
-            fill(importance, first, weight)
-            weigh(tile, weight, variance(tile, _TWO), sums)
-        else:
-            weigh_plainly(tile, weight)
-        for s in range(8):
-            part = slice(_SUB * s, _SUB * s + _SUB)
-            scale, offset = fit_affine(tile[part], weight[part], levels[part], top, trials, False)
-            put(scales, s, scale)
-            put(offsets, s, offset)
-        if weighted:
-            put(units, 0, fit_shares(scales, sums, _LAST))
-            put(units, 1, fit_shares(offsets, sums, _LAST))
-        else:
-            put(units, 0, plain_shares(scales, _LAST))
-            put(units, 1, plain_shares(offsets, _LAST))
-        for lane in range(min(LANES, blocks.shape[0] - first)):
-            block = out[first + lane]
-            put_half(block, 0, units[lane])
-            put_half(block, 2, units[LANES + lane])
-            put_scales(scales, offsets, lane, block[4:16])
-            put_levels(blocks[first + lane], levels, lane, top, block)
+_TRIALS = types.Tuple((types.float32, types.float32, types.int64))
 
 
 @inner
@@ -121,16 +82,31 @@ def get_scales(block: NDArray[np.uint8], s: int) -> tuple[np.float32, np.float32
 
 
 @inner
-def put_levels(
-    x: NDArray[np.float32], levels: Tile, lane: int, top: np.float32, block: NDArray[np.uint8]
-) -> None:
-    """Write the levels of x float32[256]: two neighbouring sub-blocks share 32 bytes of nibbles."""
+def stored_levels(
+    x: NDArray[np.float32], levels: Tile, lane: int, top: np.float32,
+    block: NDArray[np.uint8], row: NDArray[np.float32],
+) -> None:  # fmt: skip
+    """Nearest levels of x float32[256] for the scales as stored; those of the search if one is 0.
+
+    They go to row float32[256].
+    """
+    for s in range(8):
+        scale, offset = get_scales(block, s)
+        for k in range(2 * s, 2 * s + 2):
+            if scale == ZERO:
+                put(row, k, column(levels, lane, k))
+            else:
+                put(row, k, nearest_between((get(x, k) + offset) / scale, ZERO, top))
+
+
+@inner
+def put_levels(row: NDArray[np.float32], block: NDArray[np.uint8]) -> None:
+    """Write levels float32[256]: two neighbouring sub-blocks share 32 bytes of nibbles."""
     fifths, nibbles = block[16:-128], block[-128:]
     for half in range(2):
-        fifth_bits, bit = ZERO * get(x, 0), ONE
+        fifth_bits, bit = splat(ZERO), ONE
         for pair in range(4):
-            low = stored_levels(x, levels, lane, top, block, 4 * pair + half)
-            high = stored_levels(x, levels, lane, top, block, 4 * pair + 2 + half)
+            low, high = get(row, 4 * pair + half), get(row, 4 * pair + 2 + half)
             low_fifth = select(low > _FIFTEEN, ONE, ZERO)
             high_fifth = select(high > _FIFTEEN, ONE, ZERO)
             fifth_bits += bit * (low_fifth + _TWO * high_fifth)
@@ -143,22 +119,46 @@ def put_levels(
 
 
 @inner
-def stored_levels(
-    x: NDArray[np.float32],
-    levels: Tile,
-    lane: int,
-    top: np.float32,
-    block: NDArray[np.uint8],
-    k: int,
-) -> Lanes:
-    """Nearest levels of 16 weights for the scales as stored; those of the search if that is 0."""
-    scale, offset = get_scales(block, k >> 1)
-    if scale == ZERO:
-        return column(levels, lane, k)
-    return nearest_between((get(x, k) + offset) / scale, ZERO, top)
-
-
-@inner
 def get_nibble(packed: NDArray[np.uint8], s: int, i: int) -> np.uint8:
     """Level i of sub-block s out of packed[128]."""
     return np.uint8((packed[32 * (s >> 1) + i] >> (4 * (s & 1))) & 15)
+
+
+@kernel(READ_FLOATS, READ_FLOATS, BYTES, types.float32, _TRIALS)
+def encode(
+    blocks: NDArray[np.float32],
+    importance: NDArray[np.float32],
+    out: NDArray[np.uint8],
+    top: np.float32,
+    trials: Trials,
+) -> None:
+    """blocks float32[n, 256] -> out uint8[n, 16 + level bytes]; trials are those of plain weights.
+
+    Compiled once for both encodings.
+    """
+    tile, levels = np.empty(8 * _SUB, np.float32), np.empty(8 * _SUB, np.float32)
+    scales, offsets = np.empty(8 * LANES, np.float32), np.empty(8 * LANES, np.float32)
+    weight, sums = np.empty(8 * _SUB, np.float32), np.empty(8 * LANES, np.float32)
+    units, weighted = np.empty(2 * LANES, np.float32), importance.shape[0] > 0
+    row = np.empty(256, np.float32)
+    trials = TRIALS if weighted else trials
+    for first in range(0, blocks.shape[0], LANES):
+        fill(blocks, first, tile)
+        if weighted:
+            fill(importance, first, weight)
+            weigh(tile, weight, variance(tile, _TWO), sums)
+        else:
+            weigh_plainly(tile, weight)
+        for s in range(8):
+            part = slice(_SUB * s, _SUB * s + _SUB)
+            scale, offset = fit_affine(tile[part], weight[part], levels[part], top, trials, False)
+            put(scales, s, scale)
+            put(offsets, s, offset)
+        share(scales, offsets, _LAST, weighted, sums, units)
+        for lane in range(min(LANES, blocks.shape[0] - first)):
+            block = out[first + lane]
+            put_half(block, 0, units[lane])
+            put_half(block, 2, units[LANES + lane])
+            put_scales(scales, offsets, lane, block[4:16])
+            stored_levels(blocks[first + lane], levels, lane, top, block, row)
+            put_levels(row, block)

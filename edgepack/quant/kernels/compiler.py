@@ -23,6 +23,8 @@ from typing import TypeVar, cast
 import numba
 from numba import types
 
+from edgepack.quant.kernels import announce
+
 Kernel = TypeVar("Kernel", bound=Callable[..., object])
 
 _OPTIONS = {"nogil": True, "error_model": "numpy", "fastmath": False, "boundscheck": False}
@@ -69,6 +71,9 @@ def inner(function: Kernel) -> Kernel:
 
 def _compile(function: Kernel, *arguments: object) -> Kernel:
     folder = _cache_folder()
+    name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+    if folder is None or not any(folder.glob(f"*/{name}-*.nbi")):
+        announce(name)
     with _numba_cache_dir(folder):
         compiled = numba.njit(types.void(*arguments), cache=folder is not None, **_OPTIONS)
         return cast(Kernel, compiled(function))

@@ -16,8 +16,7 @@ from edgepack.quant.kernels.importance import TRIALS, variance, weigh
 from edgepack.quant.kernels.lane_tiles import Tile, column, fill, nearest_between
 from edgepack.quant.kernels.lanes import LANES, Lanes, get, magnitude, put
 from edgepack.quant.kernels.scalars import ONE, ZERO, get_half, put_half
-from edgepack.quant.kernels.share_search import fit_shares
-from edgepack.quant.kernels.shares import plain_shares
+from edgepack.quant.kernels.share_search import share
 
 _TOP = np.float32(3)
 _LAST = np.float32(15)
@@ -36,10 +35,9 @@ def get_scales(block: NDArray[np.uint8], s: int) -> tuple[np.float32, np.float32
 
 @inner
 def stored_levels(
-    x: NDArray[np.float32], levels: Tile, lane: int, block: NDArray[np.uint8], s: int
+    x: NDArray[np.float32], levels: Tile, lane: int, scale: np.float32, offset: np.float32, s: int
 ) -> Lanes:
     """Nearest levels of a sub-block for its scale as stored; those of the search if that is 0."""
-    scale, offset = get_scales(block, s)
     if scale == ZERO:
         return column(levels, lane, s)
     return nearest_between((get(x, s) + offset) / scale, ZERO, _TOP)
@@ -71,21 +69,18 @@ def encode(
             )
             put(scales, s, scale)
             put(offsets, s, offset)
-        if weighted:
-            put(units, 0, fit_shares(scales, sums, _LAST))
-            put(units, 1, fit_shares(offsets, sums, _LAST))
-        else:
-            put(units, 0, plain_shares(scales, _LAST))
-            put(units, 1, plain_shares(offsets, _LAST))
+        share(scales, offsets, _LAST, weighted, sums, units)
         for lane in range(min(LANES, blocks.shape[0] - first)):
             block = out[first + lane]
-            put_half(block, 80, units[lane])
-            put_half(block, 82, units[LANES + lane])
+            unit = put_half(block, 80, units[lane])
+            offset_unit = put_half(block, 82, units[LANES + lane])
             for s in range(16):
                 at = LANES * s + lane
                 block[s] = np.uint8(int(scales[at]) | (int(offsets[at]) << 4))
             for s in range(16):
-                put(row, s, stored_levels(blocks[first + lane], levels, lane, block, s))
+                step = unit * np.float32(block[s] & 15)
+                start = offset_unit * np.float32(block[s] >> 4)
+                put(row, s, stored_levels(blocks[first + lane], levels, lane, step, start, s))
             put_crumbs(row, block[16:80])
 
 

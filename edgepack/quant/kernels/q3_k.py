@@ -45,10 +45,9 @@ def get_scale(block: NDArray[np.uint8], s: int) -> np.float32:
 
 @inner
 def stored_levels(
-    x: NDArray[np.float32], levels: Tile, lane: int, block: NDArray[np.uint8], s: int
+    x: NDArray[np.float32], levels: Tile, lane: int, scale: np.float32, s: int
 ) -> Lanes:
     """Nearest levels of a sub-block for its scale as stored; those of the search if that is 0."""
-    scale = get_scale(block, s)
     if scale == ZERO:
         return column(levels, lane, s)
     return nearest_between(get(x, s) / scale, -_HALF, _HALF - ONE) + _HALF
@@ -56,14 +55,15 @@ def stored_levels(
 
 @inner
 def put_levels(
-    x: NDArray[np.float32], levels: Tile, lane: int, low: NDArray[np.float32],
-    block: NDArray[np.uint8],
+    x: NDArray[np.float32], levels: Tile, shares: Tile, lane: int, unit: np.float32,
+    low: NDArray[np.float32], block: NDArray[np.uint8],
 ) -> None:  # fmt: skip
     """Write the levels of x float32[256]; low is float32[256] scratch."""
     for i in range(2):
         high_bits, bit = splat(ZERO), ONE
         for s in range(i, 16, 2):
-            level = stored_levels(x, levels, lane, block, s)
+            scale = unit * (shares[LANES * s + lane] - _SCALE_HALF)
+            level = stored_levels(x, levels, lane, scale, s)
             above = select(level > _THREE, ONE, ZERO)
             put(low, s, level - _HALF * above)
             high_bits += bit * above
@@ -99,9 +99,9 @@ def encode(
             put(units, 0, plain_signed_shares(scales, _SCALE_HALF))
         for lane in range(min(LANES, blocks.shape[0] - first)):
             block = out[first + lane]
-            put_half(block, 108, units[lane])
+            unit = put_half(block, 108, units[lane])
             put_scales(scales, lane, block[96:108])
-            put_levels(blocks[first + lane], levels, lane, low, block)
+            put_levels(blocks[first + lane], levels, scales, lane, unit, low, block)
 
 
 @decoder

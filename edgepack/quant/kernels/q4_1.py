@@ -8,24 +8,30 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepack.quant.kernels.compiler import decoder, encoder
+from edgepack.quant.kernels.compiler import BYTES, READ_FLOATS, decoder, kernel
 from edgepack.quant.kernels.lanes import get
 from edgepack.quant.kernels.plain import extremes, get_nibbles, put_levels, rounded_levels
 from edgepack.quant.kernels.scalars import get_half, put_half, reciprocal
-from edgepack.quant.kernels.weighted_blocks import encode_affine
 
 _TOP = np.float32(15)
 _HALF = np.float32(0.5)
 
 
-@encoder
 def encode(
     blocks: NDArray[np.float32], importance: NDArray[np.float32], out: NDArray[np.uint8]
 ) -> None:
     """blocks float32[n, 32] -> out uint8[n, 20]."""
     if importance.shape[0]:
-        encode_affine(blocks, importance, out, _TOP)
-        return
+        from edgepack.quant.kernels import weighted_affine
+
+        weighted_affine.encode(blocks, importance, out, _TOP)
+    else:
+        plain(blocks, out)
+
+
+@kernel(READ_FLOATS, BYTES)
+def plain(blocks: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
+    """`encode` without importances: every level is the nearest."""
     for b in range(blocks.shape[0]):
         x, y = blocks[b], out[b]
         low, high = extremes(x)

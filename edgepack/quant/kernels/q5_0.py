@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepack.quant.kernels.compiler import decoder, encoder
+from edgepack.quant.kernels.compiler import BYTES, READ_FLOATS, decoder, kernel
 from edgepack.quant.kernels.lanes import get
 from edgepack.quant.kernels.plain import (
     add_fifth_bits,
@@ -18,20 +18,26 @@ from edgepack.quant.kernels.plain import (
     rounded_levels,
 )
 from edgepack.quant.kernels.scalars import ZERO, get_half, put_half, reciprocal
-from edgepack.quant.kernels.weighted_blocks import encode_symmetric
 
 _TOP, _MIDDLE = np.float32(31), np.float32(16)
 _ROUNDING = np.float32(16.5)
 
 
-@encoder
 def encode(
     blocks: NDArray[np.float32], importance: NDArray[np.float32], out: NDArray[np.uint8]
 ) -> None:
     """blocks float32[n, 32] -> out uint8[n, 22]."""
     if importance.shape[0]:
-        encode_symmetric(blocks, importance, out, _MIDDLE)
-        return
+        from edgepack.quant.kernels import weighted_symmetric
+
+        weighted_symmetric.encode(blocks, importance, out, _MIDDLE)
+    else:
+        plain(blocks, out)
+
+
+@kernel(READ_FLOATS, BYTES)
+def plain(blocks: NDArray[np.float32], out: NDArray[np.uint8]) -> None:
+    """`encode` without importances: every level is the nearest."""
     for b in range(blocks.shape[0]):
         x, y = blocks[b], out[b]
         scale = farthest(x) / -_MIDDLE

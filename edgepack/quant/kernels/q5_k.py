@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepack.quant.kernels import affine
-from edgepack.quant.kernels.compiler import decoder, encoder
+from edgepack.quant.kernels.compiler import decoder
 
 _TOP = np.float32(31)
 _TRIALS = (np.float32(-0.5), np.float32(0.1), 16)
 
 
-@encoder
 def encode(
     blocks: NDArray[np.float32], importance: NDArray[np.float32], out: NDArray[np.uint8]
 ) -> None:

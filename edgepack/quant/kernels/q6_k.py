@@ -33,17 +33,10 @@ def share(scales: Tile) -> Lanes:
 
 
 @inner
-def get_scale(block: NDArray[np.uint8], s: int) -> np.float32:
-    """d * scale of sub-block s."""
-    return get_half(block, 208) * np.float32(np.int8(block[192 + s]))
-
-
-@inner
 def stored_levels(
-    x: NDArray[np.float32], levels: Tile, lane: int, block: NDArray[np.uint8], s: int
+    x: NDArray[np.float32], levels: Tile, lane: int, scale: np.float32, s: int
 ) -> Lanes:
     """Nearest levels of a sub-block for its scale as stored; those of the search if that is 0."""
-    scale = get_scale(block, s)
     if scale == ZERO:
         return column(levels, lane, s)
     return nearest_between(get(x, s) / scale, -_HALF, _HALF - ONE) + _HALF
@@ -51,12 +44,14 @@ def stored_levels(
 
 @inner
 def put_levels(
-    x: NDArray[np.float32], levels: Tile, lane: int, low: NDArray[np.float32],
-    high: NDArray[np.float32], block: NDArray[np.uint8],
+    x: NDArray[np.float32], levels: Tile, lane: int, unit: np.float32,
+    pieces: tuple[NDArray[np.float32], NDArray[np.float32]], block: NDArray[np.uint8],
 ) -> None:  # fmt: skip
-    """Write the levels of x float32[256]; low and high are float32[256] scratch."""
+    """Write the levels of x float32[256]; the pieces are float32[256] scratch."""
+    low, high = pieces
     for s in range(16):
-        level = stored_levels(x, levels, lane, block, s)
+        scale = unit * np.float32(np.int8(block[192 + s]))
+        level = stored_levels(x, levels, lane, scale, s)
         above = floor(level / _SIXTEEN)
         put(high, s, above)
         put(low, s, level - _SIXTEEN * above)
@@ -75,7 +70,7 @@ def encode(
     tile, levels = np.empty(16 * _SUB, np.float32), np.empty(16 * _SUB, np.float32)
     weight, scales = np.empty(16 * _SUB, np.float32), np.empty(16 * LANES, np.float32)
     units, fars = np.empty(LANES, np.float32), np.empty(LANES, np.float32)
-    low, high = np.empty(256, np.float32), np.empty(256, np.float32)
+    pieces = (np.empty(256, np.float32), np.empty(256, np.float32))
     for first in range(0, blocks.shape[0], LANES):
         fill(blocks, first, tile)
         if importance.shape[0]:  # here they count as they are
@@ -92,10 +87,10 @@ def encode(
             if abs(fars[lane]) < EPSILON:
                 block[:] = 0
                 continue
-            put_half(block, 208, units[lane])
+            unit = put_half(block, 208, units[lane])
             for s in range(16):
                 block[192 + s] = np.uint8(np.int32(scales[LANES * s + lane]))
-            put_levels(blocks[first + lane], levels, lane, low, high, block)
+            put_levels(blocks[first + lane], levels, lane, unit, pieces, block)
 
 
 @decoder
@@ -104,7 +99,7 @@ def decode(blocks: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
     for b in range(blocks.shape[0]):
         y, x = blocks[b], out[b]
         for s in range(16):
-            scale = get_scale(y, s)
+            scale = get_half(y, 208) * np.float32(np.int8(y[192 + s]))
             for i in range(16 * s, 16 * s + 16):
                 half, quarter = i >> 7, (i >> 5) & 3
                 byte = y[64 * half + 32 * (quarter & 1) + (i & 31)]

@@ -24,9 +24,20 @@ from edgepack.quant.kernels.lanes import (
     splat,
 )
 from edgepack.quant.kernels.scalars import ONE, ZERO
+from edgepack.quant.kernels.shares import plain_shares
 from edgepack.quant.kernels.symmetric_search import EPSILON
 
 _STEP = np.float32(0.1)
+
+
+@inner
+def share(
+    scales: Tile, offsets: Tile, last: np.float32, weighted: bool, sums: Tile, units: Tile
+) -> None:
+    """Replace scales and offsets by their shares; fills units, vector 0 and vector 1."""
+    for k, values in enumerate((scales, offsets)):
+        unit = fit_shares(values, sums, last) if weighted else plain_shares(values, last)
+        put(units, k, unit)
 
 
 @inner
