@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from edgepack.errors import DamagedInput
 from edgepack.formats.artifact import Artifact
+from edgepack.formats.importance import Importance
 from edgepack.memory import DEFAULT_CONTEXT, Program
 from edgepack.models import Checkpoint, Decoder, TaskModel, Weight
 from edgepack.quant.encodings import Encoding
@@ -26,9 +27,11 @@ class Options:
     """What was asked of an artifact's files beside their scheme.
 
     `context` is how many tokens the program makes room for, where the artifact says so.
+    `importance` is for the formats whose searches weigh errors by column.
     """
 
     context: int = DEFAULT_CONTEXT
+    importance: Importance | None = None
 
 
 DEFAULTS = Options()

@@ -58,6 +58,7 @@ def quantize(
     if formats.names_file(out):
         _check_one_file(out, chosen)
     check_output(out, force=force)
+    options = replace(options, importance=choice.importance())
     planned = work.plan(chosen, options)
     if dry_run:
         return Quantized(out, planned, ())

@@ -3,6 +3,7 @@
 metadata   the keys of the header
 layout     numbers that writing and reading share
 header     the head of a file as bytes
+imatrix    llama.cpp's matrix of importance, read
 plan       what a file will hold, and its encoder
 reader     reading it back: cursor (bounded bytes), values, table (tensors)
 """
@@ -19,6 +20,7 @@ from edgepack.formats.protocol import DEFAULTS, Exporter, Options
 from edgepack.memory import CACHE_TYPES, Program
 from edgepack.models import Checkpoint, Decoder
 from edgepack.quant.schemes import Scheme, Schemes, gguf
+from edgepack.quant.schemes.mix import GgufScheme
 
 __all__ = ["Gguf"]
 
@@ -37,7 +39,8 @@ class Gguf:
 
     def plan(self, checkpoint: Checkpoint, scheme: Scheme, options: Options = DEFAULTS) -> GgufPlan:
         """llama.cpp is told its context when it starts: no file says it."""
-        return GgufPlan(checkpoint, scheme)
+        assert isinstance(scheme, GgufScheme), scheme.name
+        return GgufPlan(checkpoint, scheme, options)
 
     def inspect(self, path: Path) -> Artifact:
         return inspect(path)

@@ -7,13 +7,15 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from edgepack.formats.gguf.header import header
+from edgepack.formats.gguf.imatrix import by_weight
 from edgepack.formats.gguf.layout import padded
 from edgepack.formats.gguf.metadata import metadata
-from edgepack.formats.protocol import Piece, PlannedFile
+from edgepack.formats.protocol import DEFAULTS, Options, Piece, PlannedFile
 from edgepack.models import Checkpoint, Weight
 from edgepack.models.rope import frequency_divisors
-from edgepack.quant.encodings import ENCODINGS, Encoding
-from edgepack.quant.schemes import Scheme
+from edgepack.quant.encodings import Encoding
+from edgepack.quant.ggml import STORED
+from edgepack.quant.schemes.mix import GgufScheme
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,13 +27,19 @@ ROTATED_ROLES = ("attn_q.weight", "attn_q.bias", "attn_k.weight", "attn_k.bias")
 class GgufPlan:
     """Tensors in the order of the decoder's weights, one after another behind the header."""
 
-    def __init__(self, checkpoint: Checkpoint, scheme: Scheme) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, scheme: GgufScheme, options: Options = DEFAULTS
+    ) -> None:
+        """Raises UsageError where an importance matrix is needed and none is given, DamagedInput
+        for another model's, Missing for an encoder that is not installed."""
         self._decoder = checkpoint.decoder
         tensors = scheme.assign(self._decoder)
-        head = header(self._decoder.gguf.architecture, metadata(checkpoint, scheme), tensors)
+        self._encodings = {t.weight: STORED[t.encoding.name] for t in tensors}
+        self._importance = by_weight(scheme, self._encodings, options.importance)
+        values = metadata(checkpoint, scheme, options.importance)
+        head = header(self._decoder.gguf.architecture, values, tensors)
         sizes = [padded(tensor.stored_bytes) for tensor in tensors]
         *offsets, size = accumulate(sizes, initial=len(head))
-        self._encodings = {t.weight: ENCODINGS[t.encoding.name] for t in tensors}
         self._offsets = {t.weight: at for t, at in zip(tensors, offsets, strict=True)}
         base = checkpoint.name.rsplit("/", 1)[-1]
         self.files = (PlannedFile(f"{base}-{scheme.name}.gguf", head, size),)
@@ -54,7 +62,7 @@ class GgufPlan:
             rows = interleave(heads, head_dim).reshape(rows.shape)
         encoding = self._encodings[weight]
         offset = self._offsets[weight] + start * encoding.row_bytes(rows.shape[1])
-        return (Piece(0, offset, encoding.encode(rows)),)
+        return (Piece(0, offset, encoding.encode(rows, self._importance.get(weight))),)
 
     def derived(self) -> Iterator[tuple[Weight, int, NDArray[np.float32]]]:
         for weight in self._encodings:

@@ -23,7 +23,7 @@ from edgepack.formats.gguf.layout import (
     ValueType,
     padded,
 )
-from edgepack.formats.gguf.metadata import FILE_TYPES
+from edgepack.formats.gguf.metadata import FILE_TYPES, OVERRIDES_KEY
 from edgepack.formats.gguf.table import ENTRY_BYTES, TENSOR_LIMIT, placed, read_table
 from edgepack.formats.gguf.values import Array, Stored, read_type, read_value
 
@@ -150,9 +150,13 @@ def made_by(path: Path) -> str:
 
 
 def _scheme(head: Head) -> str:
-    """The scheme that `general.file_type` names; "unknown" where there is none, or a newer one."""
+    """The scheme that `general.file_type` names; "unknown" where there is none, or a newer one.
+
+    What we wrote under overrides says so, and is then named as `GgufScheme.name` has it.
+    """
     number = head.values.get("general.file_type")
-    return next((name for name, known in FILE_TYPES.items() if known == number), "unknown")
+    name = next((name for name, known in FILE_TYPES.items() if known == number), "unknown")
+    return f"{name}-custom" if OVERRIDES_KEY in head.values else name
 
 
 def _architecture(path: Path, head: Head) -> str:
