@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from edgepack import __version__
+from edgepack.cli import options as given
 from edgepack.cli.output import Answer, command, progress
+from edgepack.cli.profiles import profiles_app
 
 app = typer.Typer(
     name="edgepack",
@@ -20,67 +22,11 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help, in half the time
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-profiles_app = typer.Typer(help="Device profiles.", no_args_is_help=True, rich_markup_mode=None)
 manifest_app = typer.Typer(
     help="What a package says of itself.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(profiles_app, name="profiles")
 app.add_typer(manifest_app, name="manifest")
-
-MOST = 2**31 - 1  # llama.cpp counts in 32 bits
-
-Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Checkpoint folder, or hub id org/name[@revision].")
-]
-Out = Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="Where the result goes.")]
-Device = Annotated[
-    str | None, typer.Option(metavar="NAME", help="A device profile; without it, this machine.")
-]
-Memory = Annotated[
-    str | None, typer.Option(metavar="SIZE", help="Memory a model may occupy, for example 6G.")
-]
-Context = Annotated[
-    int | None,
-    typer.Option("--ctx", metavar="N", min=1, max=MOST, help="Context in tokens [4096]."),
-]
-Cache = Annotated[str | None, typer.Option("--kv", metavar="TYPE", help="Type of the KV cache.")]
-Slots = Annotated[int, typer.Option(metavar="N", min=1, max=MOST, help="Sequences served at once.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print the path alone.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace an earlier OUT.")]
-To = Annotated[
-    list[str],
-    typer.Option("--to", metavar="FORMAT[:SCHEME]", help="gguf, mlx or onnx; may be repeated."),
-]
-SchemeName = Annotated[
-    str | None, typer.Option("--scheme", metavar="NAME", help="Q4_K_M, Q8_0, F16, 4bit-g64, ...")
-]
-Bits = Annotated[
-    int | None, typer.Option(metavar="N", help="The usual scheme of N bits in each format.")
-]
-Group = Annotated[
-    int | None, typer.Option(metavar="N", help="With --bits: weights that share a scale.")
-]
-Plain = Annotated[
-    bool, typer.Option("--plain", help="MLX, ONNX: round to nearest instead of searching scales.")
-]
-Made = Annotated[str, typer.Argument(metavar="ARTIFACT", help="A file or a package.")]
-Reference = Annotated[
-    str, typer.Option(metavar="MODEL", help="The full-precision checkpoint it came from.")
-]
-Split = Annotated[
-    str | None,
-    typer.Option(
-        "--split-max-size", metavar="SIZE", help="GGUF: files of at most SIZE each, such as 4G."
-    ),
-]
-Corpus = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="JSONL documents; default: the checkpoint's eval.jsonl."),
-]
-Gate = Annotated[
-    str, typer.Option("--profile", metavar="NAME", help="Limits the verdict is held to.")
-]
 
 
 def _version(wanted: bool) -> None:
@@ -117,7 +63,7 @@ def root(
 
 @app.command()
 @command
-def detect(as_json: Json = False) -> Answer:
+def detect(as_json: given.Json = False) -> Answer:
     """What this machine offers, and how each figure is known."""
     from edgepack import hardware
     from edgepack.cli import tables
@@ -130,25 +76,32 @@ def detect(as_json: Json = False) -> Answer:
 @app.command()
 @command
 def fit(
-    model: Model,
-    device: Device = None,
-    memory: Memory = None,
-    ctx: Context = None,
-    kv: Cache = None,
-    slots: Slots = 1,
-    to: To = ["gguf"],  # noqa: B006  # typer copies it
-    scheme: SchemeName = None,
-    bits: Bits = None,
-    group: Group = None,
-    as_json: Json = False,
+    model: given.Model,
+    device: given.Device = None,
+    memory: given.Memory = None,
+    ctx: given.Context = None,
+    kv: given.Cache = None,
+    slots: given.Slots = 1,
+    to: given.To = ["gguf"],  # noqa: B006  # typer copies it
+    scheme: given.SchemeName = None,
+    bits: given.Bits = None,
+    group: given.Group = None,
+    tensor_type: given.TensorTypes = [],  # noqa: B006
+    output_type: given.OutputType = None,
+    embedding_type: given.EmbeddingType = None,
+    pure: given.Pure = False,
+    imatrix: given.Imatrix = None,
+    as_json: given.Json = False,
 ) -> Answer:
     """What MODEL needs at every bit width, and what of it fits. Exit 3 if nothing does."""
     from edgepack.cli import tables
     from edgepack.cli.plain import plain
     from edgepack.pipeline import fit as verb
     from edgepack.pipeline.choice import Choice
+    from edgepack.quant.schemes.overrides import overrides
 
-    choice = Choice(tuple(to), scheme, bits, group)
+    asked = overrides(tensor_type, output_type, embedding_type, pure=pure)
+    choice = Choice(tuple(to), scheme, bits, group, False, asked, imatrix)
     answer = verb.fit(model, _target(device, memory), verb.Settings(ctx, kv, slots), choice)
     data = {
         "model": answer.model,
@@ -165,15 +118,20 @@ def fit(
 @app.command()
 @command
 def quantize(
-    model: Model,
-    out: Out,
-    to: To = ["gguf"],  # noqa: B006  # typer copies it
-    scheme: SchemeName = None,
-    bits: Bits = None,
-    group: Group = None,
-    plain: Plain = False,
-    split: Split = None,
-    force: Force = False,
+    model: given.Model,
+    out: given.Out,
+    to: given.To = ["gguf"],  # noqa: B006  # typer copies it
+    scheme: given.SchemeName = None,
+    bits: given.Bits = None,
+    group: given.Group = None,
+    plain: given.Plain = False,
+    tensor_type: given.TensorTypes = [],  # noqa: B006
+    output_type: given.OutputType = None,
+    embedding_type: given.EmbeddingType = None,
+    pure: given.Pure = False,
+    imatrix: given.Imatrix = None,
+    split: given.Split = None,
+    force: given.Force = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")
     ] = False,
@@ -183,8 +141,8 @@ def quantize(
             "--report", metavar="FILE", help="Compare what was written, tensor by tensor: JSON."
         ),
     ] = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    as_json: given.Json = False,
+    quiet: given.Quiet = False,
 ) -> Answer:
     """Encode MODEL into OUT: one file if OUT ends in .gguf, else a folder."""
     from edgepack.cli import tables
@@ -192,8 +150,10 @@ def quantize(
     from edgepack.formats import Options
     from edgepack.pipeline import quantize as verb
     from edgepack.pipeline.choice import Choice
+    from edgepack.quant.schemes.overrides import overrides
 
-    choice = Choice(tuple(to), scheme, bits, group, plain)
+    asked = overrides(tensor_type, output_type, embedding_type, pure=pure)
+    choice = Choice(tuple(to), scheme, bits, group, plain, asked, imatrix)
     options = Options(split_bytes=_size(split))
     with progress(quiet=quiet or as_json) as report:
         done = verb.quantize(
@@ -208,7 +168,9 @@ def quantize(
 
 @app.command("report")
 @command
-def report_command(artifact: Made, reference: Reference, as_json: Json = False) -> Answer:
+def report_command(
+    artifact: given.Made, reference: given.Reference, as_json: given.Json = False
+) -> Answer:
     """How far each tensor of ARTIFACT, decoded, is from MODEL's, the farthest first."""
     from edgepack.cli import tables
     from edgepack.pipeline import tensors as verb
@@ -221,11 +183,11 @@ def report_command(artifact: Made, reference: Reference, as_json: Json = False) 
 @app.command()
 @command
 def validate(
-    artifact: Made,
-    reference: Reference,
-    corpus: Corpus = None,
-    profile: Gate = "balanced",
-    as_json: Json = False,
+    artifact: given.Made,
+    reference: given.Reference,
+    corpus: given.Corpus = None,
+    profile: given.Gate = "balanced",
+    as_json: given.Json = False,
 ) -> Answer:
     """Measure ARTIFACT in its real runtime against MODEL. Exit 4 if it fails, 7 if undecided."""
     from edgepack.cli import tables
@@ -240,27 +202,32 @@ def validate(
 @app.command()
 @command
 def pack(
-    model: Model,
-    out: Out,
-    device: Device = None,
-    memory: Memory = None,
-    to: To = ["gguf"],  # noqa: B006  # typer copies it
-    scheme: SchemeName = "auto",
-    bits: Bits = None,
-    group: Group = None,
-    plain: Plain = False,
-    split: Split = None,
-    ctx: Context = None,
-    kv: Cache = None,
-    slots: Slots = 1,
-    corpus: Corpus = None,
-    profile: Gate = "balanced",
+    model: given.Model,
+    out: given.Out,
+    device: given.Device = None,
+    memory: given.Memory = None,
+    to: given.To = ["gguf"],  # noqa: B006  # typer copies it
+    scheme: given.SchemeName = "auto",
+    bits: given.Bits = None,
+    group: given.Group = None,
+    plain: given.Plain = False,
+    tensor_type: given.TensorTypes = [],  # noqa: B006
+    output_type: given.OutputType = None,
+    embedding_type: given.EmbeddingType = None,
+    pure: given.Pure = False,
+    imatrix: given.Imatrix = None,
+    split: given.Split = None,
+    ctx: given.Context = None,
+    kv: given.Cache = None,
+    slots: given.Slots = 1,
+    corpus: given.Corpus = None,
+    profile: given.Gate = "balanced",
     allow_failed: Annotated[
         bool, typer.Option("--allow-failed", help="Publish whatever the verdict.")
     ] = False,
-    force: Force = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    force: given.Force = False,
+    as_json: given.Json = False,
+    quiet: given.Quiet = False,
 ) -> Answer:
     """MODEL and a device in, a measured package out: fit, quantize, validate, manifest.
 
@@ -271,10 +238,13 @@ def pack(
     from edgepack.pipeline import pack as verb
     from edgepack.pipeline.choice import AUTO, Choice
     from edgepack.pipeline.fit import Settings
+    from edgepack.quant.schemes.overrides import overrides
 
     named = None if bits is not None and scheme == AUTO else scheme
+    asked = overrides(tensor_type, output_type, embedding_type, pure=pure)
+    choice = Choice(tuple(to), named, bits, group, plain, asked, imatrix)
     request = verb.PackRequest(
-        model, out, Choice(tuple(to), named, bits, group, plain), _target(device, memory),
+        model, out, choice, _target(device, memory),
         Settings(ctx, kv, slots), corpus, profile, allow_failed, force, _size(split),
         ("edgepack", *sys.argv[1:]),
     )  # fmt: skip
@@ -297,7 +267,7 @@ def verify(
     source: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Compare with the checkpoint it came from.")
     ] = None,
-    as_json: Json = False,
+    as_json: given.Json = False,
 ) -> Answer:
     """Recompute everything a package says of itself. Exit 5 on any difference."""
     from edgepack import manifest
@@ -313,7 +283,7 @@ def verify(
 @command
 def manifest_show(
     package: Annotated[Path, typer.Argument(metavar="DIR", help="A package made by pack.")],
-    as_json: Json = False,
+    as_json: given.Json = False,
 ) -> Answer:
     """Print edgepack.toml, read and checked."""
     from edgepack import manifest
@@ -322,31 +292,6 @@ def manifest_show(
 
     found = manifest.read(package)
     return Answer(plain(found), lambda: tables.write(manifest.dumps(found).rstrip()))
-
-
-@profiles_app.command("list")
-@command
-def profiles_list(as_json: Json = False) -> Answer:
-    """Names of the devices edgepack knows."""
-    from edgepack import hardware
-    from edgepack.cli import tables
-
-    names = hardware.profiles()
-    return Answer({"devices": list(names)}, lambda: tables.write(*names))
-
-
-@profiles_app.command("show")
-@command
-def profiles_show(
-    name: Annotated[str, typer.Argument(metavar="NAME")], as_json: Json = False
-) -> Answer:
-    """One device, as its profile states it."""
-    from edgepack import hardware
-    from edgepack.cli import tables
-    from edgepack.cli.plain import plain
-
-    found = hardware.profile(name)
-    return Answer(plain(found), lambda: tables.hardware(found))
 
 
 def _target(device: str | None, memory: str | None) -> Any:

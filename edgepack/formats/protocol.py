@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from edgepack.errors import DamagedInput, UsageError
 from edgepack.formats.artifact import Artifact
+from edgepack.formats.importance import Importance
 from edgepack.memory import DEFAULT_CONTEXT, Program
 from edgepack.models import Checkpoint, Decoder, TaskModel, Weight
 from edgepack.quant.encodings import Encoding
@@ -26,10 +27,12 @@ class Options:
     """What was asked of an artifact's files beside their scheme.
 
     `context` is how many tokens the program makes room for, where the artifact says so;
-    `split_bytes` the most that one file of a GGUF may have, None for one file whatever its size.
+    `importance` is for the formats whose searches weigh errors by column; `split_bytes` is the most
+    that one file of a GGUF may have, None for one file whatever its size.
     """
 
     context: int = DEFAULT_CONTEXT
+    importance: Importance | None = None
     split_bytes: int | None = None
 
     def check_whole(self, form: str) -> None:

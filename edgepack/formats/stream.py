@@ -92,6 +92,8 @@ def _journal(
     facts += (f"{path} {stamp}" for path, stamp in checkpoint.stamps.items())
     files: dict[str, int] = {}
     for target, plan in zip(targets, plans, strict=True):
+        if target.options.importance:
+            facts.append(target.options.importance.sha256)
         facts += (f"{w.name} {plan.encoding(w)}" for w in checkpoint.decoder.weights if w.source)
         for planned in plan.files:
             facts.append(hashlib.sha256(planned.head).hexdigest())

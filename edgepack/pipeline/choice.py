@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgepack import formats
 from edgepack.errors import UsageError, unknown
 from edgepack.formats import Format
+from edgepack.formats.importance import Importance
 from edgepack.quant.schemes import Scheme, Schemes
+from edgepack.quant.schemes.mix import GgufScheme, overridden
+from edgepack.quant.schemes.overrides import NONE, Overrides
 
 Chosen = Sequence[tuple[Format, Scheme]]
 
@@ -29,7 +33,8 @@ class Choice:
 
     None of them means `auto`. A name that only some of the formats know gives the others their
     usual scheme of as many bits. `group` and `plain` (which rounds to nearest where a format would
-    search scales) are for the formats whose weights lie in groups.
+    search scales) are for the formats whose weights lie in groups; `overrides` and `imatrix`, the
+    path of a matrix of importance, are for GGUF.
     """
 
     to: tuple[str, ...] = ("gguf",)
@@ -37,6 +42,8 @@ class Choice:
     bits: int | None = None
     group: int | None = None
     plain: bool = False
+    overrides: Overrides = NONE
+    imatrix: Path | None = None
 
     def __post_init__(self) -> None:
         if self.bits is not None and self.scheme is not None:
@@ -56,11 +63,28 @@ class Choice:
         """
         own = self._own_schemes()
         self._check_groups(tuple(own), of)
+        self._check_overrides(tuple(own), of)
         shared = self._shared(tuple(form for form, name in own.items() if not name), of)
-        return tuple(
+        found = (
             (form, of(form).scheme(name, plain=self.plain) if name else shared[form])
             for form, name in own.items()
         )
+        return tuple((form, scheme and self.adapted(scheme)) for form, scheme in found)
+
+    def adapted(self, scheme: Scheme) -> Scheme:
+        """`scheme` as it will be under the overrides, and with a matrix of importance."""
+        measured = self.imatrix is not None
+        if isinstance(scheme, GgufScheme) and (self.overrides or measured):
+            return overridden(scheme, self.overrides, measured=measured)
+        return scheme
+
+    def importance(self) -> Importance | None:
+        """The matrix at `imatrix`. Raises as read_importance does."""
+        if self.imatrix is None:
+            return None
+        from edgepack.formats.gguf.imatrix import read_importance
+
+        return read_importance(self.imatrix)
 
     def schemes(self, of: SchemesOf = own_schemes) -> Chosen:
         """As `picks`, where none may be `auto`: UsageError."""
@@ -97,6 +121,12 @@ class Choice:
             )
         if self.plain:
             raise UsageError(f"--plain: {names} has no search that it would spare", "leave it out")
+
+    def _check_overrides(self, chosen: tuple[Format, ...], of: SchemesOf) -> None:
+        asked = str(self.overrides) if self.overrides else self.imatrix and "--imatrix"
+        if asked and not any(isinstance(of(form).FAITHFUL[0], GgufScheme) for form in chosen):
+            names = " and ".join(form.name for form in chosen)
+            raise UsageError(f"{asked} is for gguf, and {names} was asked for", "leave it out")
 
     def _shared(self, chosen: tuple[Format, ...], of: SchemesOf) -> dict[Format, Scheme | None]:
         """What --scheme or --bits means for each format."""

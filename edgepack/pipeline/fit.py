@@ -80,6 +80,7 @@ def fit(model: str, target: Target, settings: Settings, choice: Choice) -> FitTa
     scheme of every chosen format, or the one chosen. Raises whatever opening the model, the device
     and the settings raise; whether anything fits is in the table.
     """
+    choice.importance()  # counts no bytes, but what is no matrix is refused
     work = work_on(model)
     hardware = target.hardware()
     rows = work.table(hardware, settings, choice)
@@ -93,7 +94,7 @@ def table(
     return tuple(
         _weighed(decoder, hardware, settings, form, scheme)
         for form, chosen in choice.picks()
-        for scheme in ([chosen] if chosen else form.schemes.USUAL)
+        for scheme in ([chosen] if chosen else map(choice.adapted, form.schemes.USUAL))
     )
 
 
@@ -107,7 +108,7 @@ def weigh(
     rows = tuple(
         _weighed(decoder, hardware, settings, form, scheme)
         if scheme
-        else _most_faithful(decoder, hardware, settings, form)
+        else _most_faithful(decoder, hardware, settings, form, choice)
         for form, scheme in choice.picks()
     )
     for row in rows:
@@ -117,10 +118,10 @@ def weigh(
 
 
 def _most_faithful(
-    decoder: Decoder, hardware: Hardware, settings: Settings, form: Format
+    decoder: Decoder, hardware: Hardware, settings: Settings, form: Format, choice: Choice
 ) -> Weighed:
     rows = [
-        _weighed(decoder, hardware, settings, form, scheme)
+        _weighed(decoder, hardware, settings, form, choice.adapted(scheme))
         for scheme in form.schemes.FAITHFUL
         if scheme.bits <= AUTO_BITS
     ]

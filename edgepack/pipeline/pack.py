@@ -63,6 +63,7 @@ def pack(request: PackRequest, report: Report = silent) -> Packed:
         raise UsageError(f"{request.out} names a file", "a package is a folder: give one with -o")
     staging.check_output(request.out, force=request.force)
     limits = fidelity.profile(request.profile)
+    importance = request.choice.importance()
     hardware = request.target.hardware()
     work = work_on(request.model)
     weighed = work.weigh(hardware, request.settings, request.choice)
@@ -73,7 +74,7 @@ def pack(request: PackRequest, report: Report = silent) -> Packed:
     weighed = work.weigh(hardware, request.settings, request.choice)
     chosen = [(w.form, w.scheme) for w in weighed]
     context = request.settings.context or DEFAULT_CONTEXT
-    options = Options(context=context, split_bytes=request.split_bytes)
+    options = Options(context=context, importance=importance, split_bytes=request.split_bytes)
     planned = work.plan(chosen, options)
     staging.check_space(request.out, sum(p.size for p in planned))
 

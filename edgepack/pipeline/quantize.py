@@ -64,6 +64,7 @@ def quantize(
     check_output(out, force=force)
     if tensors:
         check_report(tensors, force=force)
+    options = replace(options, importance=choice.importance())
     planned = work.plan(chosen, options)
     if dry_run:
         return Quantized(out, planned, ())

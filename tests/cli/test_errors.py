@@ -103,6 +103,20 @@ def test_unknown_scheme_has_a_near_match(refused, broken):
     refused(broken, 2, "Q4_K_N", "Q4_K_M", options=("--scheme", "Q4_K_N"))
 
 
+def test_what_was_asked_of_tensors_and_is_not_there(refused, broken, tmp_path):
+    def asked(*options):
+        return ("--scheme", "Q4_K_M", *options)
+
+    refused(broken, 2, "Q6_L", "Q6_K", options=asked("--tensor-type", "ffn_down=Q6_L"))
+    refused(broken, 2, "ffn_dwon", "no tensor", options=asked("--tensor-type", "ffn_dwon=Q6_K"))
+    refused(broken, 2, "q9", options=asked("--output-type", "q9"))
+    refused(broken, 6, "none.gguf", options=asked("--imatrix", tmp_path / "none.gguf"))
+    refused(
+        broken, 1, "llama-imatrix --in-file", options=asked("--imatrix", broken / "config.json")
+    )
+    refused(broken, 2, "--imatrix FILE", options=("--scheme", "Q2_K_S"))
+
+
 def test_unknown_device_has_a_near_match(refused, broken):
     refused(broken, 2, "pi5-8g", "pi5-8gb", options=("--device", "pi5-8g"))
 

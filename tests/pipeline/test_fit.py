@@ -9,6 +9,8 @@ from edgepack.models import read_decoder
 from edgepack.pipeline.choice import Choice
 from edgepack.pipeline.device import Target
 from edgepack.pipeline.fit import Settings, fit, weigh
+from edgepack.pipeline.quantize import quantize
+from edgepack.quant.schemes.overrides import overrides
 from edgepack.units import GIB, MIB
 
 REASONER = str(Path(__file__).parents[2] / "fixtures" / "reasoner")
@@ -95,3 +97,40 @@ def test_one_scheme_can_be_weighed_alone():
     table = fit(REASONER, Target(memory_bytes=GIB), Settings(), Choice(scheme="Q5_1"))
     assert [row.fit.scheme for row in table.rows] == ["Q5_1"]
     assert table.nothing_fits is None
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        overrides(["ffn_down=Q8_0"], "F16"),
+        overrides(embedding="Q2_K"),
+        overrides(["attn=IQ4_NL"], pure=True),
+    ],
+)
+def test_overrides_are_counted_to_the_byte(asked, tmp_path):
+    choice = Choice(scheme="Q4_K_M", overrides=asked)
+    hardware = Target(memory_bytes=GIB).hardware(measure=False)
+    _, decoder = read_decoder(REASONER)
+    (row,) = weigh(decoder, hardware, Settings(), choice)
+    artifact = quantize(REASONER, choice, tmp_path / "out").artifacts[0]
+    assert row.scheme.name == artifact.scheme == "Q4_K_M-custom"
+    assert row.fit.footprint.weights == sum(count.size for count in artifact.histogram)
+
+
+def test_auto_is_chosen_among_overridden_schemes():
+    choice = Choice(overrides=overrides(output="F16"))
+    assert chosen(64 * GIB, choice) == ["Q8_0-custom"]
+
+
+def test_auto_takes_no_scheme_that_needs_something_of_the_model():
+    with pytest.raises(DoesNotFit, match="the smallest scheme, Q2_K,"):
+        chosen(2 * MIB)
+
+
+def test_overrides_and_importance_are_for_gguf():
+    with pytest.raises(UsageError, match="--pure is for gguf, and mlx and onnx was asked for"):
+        Choice(to=("mlx", "onnx"), bits=4, overrides=overrides(pure=True)).schemes()
+    with pytest.raises(UsageError, match="--imatrix is for gguf"):
+        Choice(to=("mlx",), bits=4, imatrix=Path("matrix.gguf")).schemes()
+    both = Choice(to=("gguf", "mlx"), bits=4, overrides=overrides(pure=True)).schemes()
+    assert [scheme.name for _, scheme in both] == ["Q4_K_M-custom", "4bit-g64"]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgepack.formats import slabs
@@ -161,3 +162,36 @@ def test_a_changed_source_or_a_damaged_remainder_starts_over(
     quantize(str(model), FOUR_BITS, tmp_path / "out")
     assert encoded[0] == in_all
     assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_another_matrix_of_importance_starts_over(model, tmp_path, monkeypatch, encoded):
+    """Its bytes count, and nothing else of the file tells two of them apart."""
+    path = tmp_path / "imatrix.gguf"
+    choice = Choice(scheme="Q4_0", imatrix=path)
+    write_importance(path, 1)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_after(patch, 7)
+        quantize(str(model), choice, tmp_path / "out")
+    write_importance(path, 2)
+    quantize(str(model), choice, tmp_path / "whole")
+    before = encoded[0]
+    quantize(str(model), choice, tmp_path / "out")
+    assert encoded[0] - before > 7
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def write_importance(path, seed):
+    """Of two layers, as llama-imatrix writes it."""
+    writer = pytest.importorskip("gguf").GGUFWriter(path, "none")
+    writer.add_array("imatrix.datasets", ["made up"])
+    writer.add_uint32("imatrix.chunk_count", 1)
+    random = np.random.default_rng(seed)
+    roles = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+    for name in (f"blk.{layer}.{role}.weight" for layer in range(2) for role in roles):
+        columns = 256 if "down" in name else 64
+        writer.add_tensor(f"{name}.in_sum2", random.random(columns).astype(np.float32))
+        writer.add_tensor(f"{name}.counts", np.ones((1, 1), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()

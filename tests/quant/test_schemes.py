@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from edgepack.errors import UsageError
-from edgepack.quant.schemes.gguf import FAITHFUL, SCHEMES, scheme
+from edgepack.quant.schemes.gguf import FAITHFUL, SCHEMES, SPECIAL, USUAL, scheme
+from edgepack.quant.schemes.mix import overridden
+from edgepack.quant.schemes.overrides import NONE
 
 
 def chosen(decoder, name, role):
@@ -25,7 +27,8 @@ def test_names_have_no_case_and_near_matches():
 
 def test_faithful_order_is_complete_and_never_gains_nominal_bits_among_k_schemes():
     names = [s.name for s in FAITHFUL]
-    assert sorted(names) == sorted(SCHEMES)
+    assert sorted(names + [s.name for s in SPECIAL]) == sorted(SCHEMES)
+    assert set(USUAL) <= set(FAITHFUL)
     asked = [
         "F32",
         "BF16",
@@ -100,6 +103,12 @@ def test_q3_k_m_of_sixteen_layers(decoder):
         ("Q4_K_S", 320, "Q5_0"),
         ("Q5_K_S", 320, "Q5_1"),
         ("Q6_K", 320, "Q8_0"),
+        ("IQ4_XS", 320, "IQ4_NL"),
+        ("IQ2_XS", 320, "IQ4_NL"),
+        ("TQ1_0", 320, "Q4_0"),
+        ("TQ2_0", 320, "Q4_0"),
+        ("MXFP4_MOE", 320, "Q8_0"),
+        ("IQ4_NL", 40, "F16"),
         ("Q4_K_S", 40, "F16"),
         ("Q8_0", 40, "F16"),
     ],
@@ -114,3 +123,33 @@ def test_stored_bytes(decoder):
     assert sizes["ffn_down.weight"] == 4 * 2 * 144
     assert sizes["output.weight"] == 16 * 210
     assert sizes["attn_norm.weight"] == 8 * 4
+
+
+def test_four_bit_schemes_spare_the_first_layers_unless_they_were_measured(decoder):
+    model = decoder(layers=16, heads=4, kv_heads=2)
+    down = {name: chosen(model, name, "ffn_down")[:3] for name in ("Q4_0", "Q5_0", "IQ4_XS")}
+    assert down == {"Q4_0": ["Q4_0"] * 3, "Q5_0": ["Q5_0"] * 3, "IQ4_XS": ["Q5_K"] * 2 + ["IQ4_XS"]}
+    measured = {
+        name: [
+            a.encoding.name
+            for a in overridden(scheme(name), NONE, measured=True).assign(model)
+            if a.weight.role == "ffn_down.weight"
+        ][:3]
+        for name in down
+    }
+    assert measured == {
+        "Q4_0": ["Q4_1"] * 2 + ["Q4_0"],
+        "Q5_0": ["Q5_1"] * 2 + ["Q5_0"],
+        "IQ4_XS": ["IQ4_XS"] * 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "needed"),
+    [("Q2_K", False), ("Q2_K_S", True), ("IQ2_XS", True), ("IQ3_XXS", True), ("IQ3_S", False)],
+)
+def test_what_needs_a_matrix_of_importance(decoder, name, needed):
+    found = scheme(name)
+    asked = [found.needs_importance(a.weight, a.encoding.name) for a in found.assign(decoder())]
+    assert any(asked) == needed
+    assert not asked[0]  # the embedding has no columns that anything multiplies

@@ -7,7 +7,10 @@ from zlib import crc32
 import numpy as np
 import pytest
 
+from edgepack.quant.ggml import GGML_ENCODINGS
 from edgepack.quant.schemes.gguf import SCHEMES, scheme
+from edgepack.quant.schemes.mix import overridden
+from edgepack.quant.schemes.overrides import NONE, overrides
 
 pytestmark = pytest.mark.oracle
 
@@ -25,13 +28,13 @@ SHAPES = {
 }
 
 
-def tensor_name(weight):
-    return weight.role if weight.layer is None else f"blk.{weight.layer}.{weight.role}"
+FEW = ("tied, all heads alone", "pairs share", "four share, eight layers", "odd rows")
+LATTICES = frozenset(GGML_ENCODINGS)
 
 
 def values(weight):
     """Normal weights that differ from tensor to tensor."""
-    random = np.random.default_rng(crc32(tensor_name(weight).encode()))
+    random = np.random.default_rng(crc32(weight.name.encode()))
     return (random.standard_normal(weight.shape) * 0.05).astype(np.float32)
 
 
@@ -48,39 +51,114 @@ def write_gguf(path, decoder):
     writer.add_layer_norm_rms_eps(decoder.norm_epsilon)
     writer.add_vocab_size(decoder.vocabulary)
     for weight in decoder.weights:
-        writer.add_tensor(tensor_name(weight), values(weight))
+        writer.add_tensor(weight.name, values(weight))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
 
 
-@pytest.fixture(params=SHAPES)
-def model(request, decoder):
-    return decoder(**SHAPES[request.param])
-
-
-def quantized_by_llama_cpp(source, target, name):
-    """{tensor name: (type name, bytes)} of `source` after llama.cpp's quantizer."""
+@pytest.fixture
+def theirs(llama_quantize, tmp_path):
+    """{tensor name: (type name, bytes)} of a decoder after llama.cpp's quantizer."""
     gguf = pytest.importorskip("gguf")
-    llama = pytest.importorskip("cyllama.llama.llama_cpp", reason="cyllama has no wheel here")
-    parameters = llama.LlamaModelQuantizeParams()
-    parameters.nthread = 1
-    parameters.ftype = int(gguf.LlamaFileType["ALL_F32" if name == "F32" else f"MOSTLY_{name}"])
-    llama.model_quantize(str(source), str(target), parameters)
-    tensors = gguf.GGUFReader(target).tensors
-    return {t.name: (t.tensor_type.name, t.data.tobytes()) for t in tensors}
+    types = gguf.GGMLQuantizationType
+
+    def quantize(
+        decoder, name, *, imatrix=None, tensors=(), output=None, embedding=None, **settings
+    ):
+        if not (tmp_path / "f32.gguf").exists():
+            write_gguf(tmp_path / "f32.gguf", decoder)
+        if output:
+            settings["output_tensor_type"] = int(types[output])
+        if embedding:
+            settings["token_embedding_type"] = int(types[embedding])
+        words = (text.rpartition("=") for text in tensors)
+        llama_quantize(
+            tmp_path / "f32.gguf", tmp_path / "out.gguf",
+            int(gguf.LlamaFileType["ALL_F32" if name == "F32" else f"MOSTLY_{name}"]),
+            imatrix=imatrix, tensors=[(word, int(types[kind])) for word, _, kind in words],
+            **settings,
+        )  # fmt: skip
+        found = gguf.GGUFReader(tmp_path / "out.gguf").tensors
+        return {t.name: (t.tensor_type.name, t.data.tobytes()) for t in found}
+
+    return quantize
 
 
-def test_types_and_bytes(model, tmp_path):
-    source = tmp_path / "f32.gguf"
-    write_gguf(source, model)
+def compare(decoder, chosen, expected, imatrix=None):
+    assignments = chosen.assign(decoder)
+    types = {a.weight.name: a.encoding.name for a in assignments}
+    assert types == {tensor: kind for tensor, (kind, _) in expected.items()}, chosen.name
+    for weight, encoding in ((a.weight, a.encoding) for a in assignments):
+        rows = values(weight).reshape(-1, weight.shape[-1])
+        data = encoding.encode(rows, (imatrix or {}).get(weight.name)).tobytes()
+        assert data == expected[weight.name][1], (chosen.name, weight.name)
+
+
+def importances(decoder):
+    """Of every matrix of a layer, as llama-imatrix measures them: no head, no embedding."""
+    random = np.random.default_rng(3)
+    return {
+        weight.name: (random.random(weight.shape[-1]) ** 4 + 1e-3).astype(np.float32)
+        for weight in decoder.weights
+        if weight.layer is not None and len(weight.shape) == 2
+    }
+
+
+def garbage(decoder, chosen):
+    """Whether llama.cpp refuses this without a matrix."""
+    return any(chosen.needs_importance(a.weight, a.encoding.name) for a in chosen.assign(decoder))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_types_and_bytes(decoder, theirs, shape):
+    model = decoder(**SHAPES[shape])
     for name in SCHEMES:
-        expected = quantized_by_llama_cpp(source, tmp_path / "out.gguf", name)
-        assignments = scheme(name).assign(model)
-        types = {tensor_name(a.weight): a.encoding.name for a in assignments}
-        assert types == {tensor: kind for tensor, (kind, _) in expected.items()}, name
-        for weight, encoding in ((a.weight, a.encoding) for a in assignments):
-            rows = values(weight).reshape(-1, weight.shape[-1])
-            data = encoding.encode(rows).tobytes()
-            assert data == expected[tensor_name(weight)][1], (name, tensor_name(weight))
+        if garbage(model, scheme(name)):
+            with pytest.raises(RuntimeError):
+                theirs(model, name)
+        elif LATTICES.isdisjoint(a.encoding.name for a in scheme(name).assign(model)):
+            compare(model, scheme(name), theirs(model, name))
+
+
+@pytest.mark.parametrize("shape", FEW)
+def test_with_a_matrix_of_importance(decoder, theirs, shape):
+    pytest.importorskip("libggml")
+    model = decoder(**SHAPES[shape])
+    imatrix = importances(model)
+    for name in SCHEMES:
+        chosen = overridden(scheme(name), NONE, measured=True)
+        compare(model, chosen, theirs(model, name, imatrix=imatrix), imatrix)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"output": "Q5_0"},
+        {"embedding": "Q8_0"},
+        {"output": "F16", "embedding": "Q4_0"},
+        {"tensors": ["ffn_down=Q6_K"]},
+        # whatever is overridden before moves the mix's own layers up
+        {"tensors": [r"blk\.[01]\.=Q5_K", "attn=Q3_K", "output=Q4_1"]},
+        {"tensors": ["token_embd=F16", "weight=Q2_K"]},
+        {"tensors": ["output=Q4_0", "attn_v=BF16"], "output": "Q5_1"},
+    ],
+)
+@pytest.mark.parametrize("shape", FEW)
+@pytest.mark.parametrize("name", ["Q4_K_M", "Q2_K", "Q4_0", "IQ4_XS", "MXFP4_MOE"])
+def test_overrides(decoder, theirs, asked, shape, name):
+    model = decoder(**SHAPES[shape])
+    compare(model, overridden(scheme(name), overrides(**asked)), theirs(model, name, **asked))
+
+
+@pytest.mark.parametrize("asked", [{}, {"output": "Q5_0", "embedding": "Q4_0"}])
+@pytest.mark.parametrize("name", ["Q4_K_M", "Q2_K", "Q4_0", "IQ4_XS", "MXFP4_MOE", "TQ2_0"])
+def test_pure(decoder, theirs, asked, name):
+    """On whole blocks: llama.cpp aborts on others; and it forgets `tensors` when it is pure."""
+    model = decoder(**SHAPES["pairs share"])
+    compare(
+        model,
+        overridden(scheme(name), overrides(**asked, pure=True)),
+        theirs(model, name, **asked, pure=True),
+    )

@@ -5,6 +5,7 @@ layout     numbers that writing and reading share
 header     the head of a file as bytes
 split      the names and keys of a model in several files
 files      the files of a model, and where its tensors lie
+imatrix    llama.cpp's matrix of importance, read
 plan       what they will hold, and its encoder
 reader     reading a head back: cursor (bounded bytes), values, table (tensors)
 inspection describing what was read, all its files together
@@ -26,6 +27,7 @@ from edgepack.formats.protocol import DEFAULTS, Exporter, Options, StoredTensor
 from edgepack.memory import CACHE_TYPES, Program
 from edgepack.models import Checkpoint, Decoder
 from edgepack.quant.schemes import Scheme, Schemes, gguf
+from edgepack.quant.schemes.mix import GgufScheme
 
 __all__ = ["Gguf"]
 
@@ -44,6 +46,7 @@ class Gguf:
 
     def plan(self, checkpoint: Checkpoint, scheme: Scheme, options: Options = DEFAULTS) -> GgufPlan:
         """llama.cpp is told its context when it starts: no file says it."""
+        assert isinstance(scheme, GgufScheme), scheme.name
         return GgufPlan(checkpoint, scheme, options)
 
     def inspect(self, path: Path) -> Artifact:

@@ -11,7 +11,7 @@ from edgepack.formats.digests import digests_of
 from edgepack.formats.gguf import split
 from edgepack.formats.gguf.cursor import damaged
 from edgepack.formats.gguf.layout import ARCHITECTURE_KEY
-from edgepack.formats.gguf.metadata import FILE_TYPES
+from edgepack.formats.gguf.metadata import FILE_TYPES, OVERRIDES_KEY
 from edgepack.formats.gguf.reader import Head, read_head
 
 
@@ -102,9 +102,13 @@ def made_by(path: Path) -> str:
 
 
 def _scheme(head: Head) -> str:
-    """The scheme that `general.file_type` names; "unknown" where there is none, or a newer one."""
+    """The scheme that `general.file_type` names; "unknown" where there is none, or a newer one.
+
+    What we wrote under overrides says so, and is then named as `GgufScheme.name` has it.
+    """
     number = head.values.get("general.file_type")
-    return next((name for name, known in FILE_TYPES.items() if known == number), "unknown")
+    name = next((name for name, known in FILE_TYPES.items() if known == number), "unknown")
+    return f"{name}-custom" if OVERRIDES_KEY in head.values else name
 
 
 def _architecture(path: Path, head: Head) -> str:

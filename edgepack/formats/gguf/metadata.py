@@ -11,16 +11,20 @@ from typing import Any
 
 from edgepack import __version__
 from edgepack.errors import Unsupported
+from edgepack.formats.importance import Importance
 from edgepack.models import Checkpoint, Decoder, Tokenizer
 from edgepack.models.decoder import Attention
-from edgepack.quant.schemes import Scheme
+from edgepack.quant.schemes.mix import GgufScheme
 from edgepack.units import format_count
 
+OVERRIDES_KEY = "quantize.overrides"  # ours: what makes a file another than its file type says
 QUANTIZATION_VERSION = 2  # of ggml's block layouts
 FILE_TYPES: Mapping[str, int] = {
     "F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10,
     "Q3_K_S": 11, "Q3_K_M": 12, "Q3_K_L": 13, "Q4_K_S": 14, "Q4_K_M": 15, "Q5_K_S": 16,
-    "Q5_K_M": 17, "Q6_K": 18, "Q2_K_S": 21, "BF16": 32,
+    "Q5_K_M": 17, "Q6_K": 18, "IQ2_XXS": 19, "IQ2_XS": 20, "Q2_K_S": 21, "IQ3_XS": 22,
+    "IQ3_XXS": 23, "IQ1_S": 24, "IQ4_NL": 25, "IQ3_S": 26, "IQ3_M": 27, "IQ2_S": 28, "IQ2_M": 29,
+    "IQ4_XS": 30, "IQ1_M": 31, "BF16": 32, "TQ1_0": 36, "TQ2_0": 37, "MXFP4_MOE": 38,
 }  # fmt: skip  # llama.h, enum llama_ftype
 TOKEN_KINDS = {
     "normal": 1, "unknown": 2, "control": 3, "user_defined": 4, "unused": 5, "byte": 6,
@@ -30,16 +34,19 @@ Value = str | int | float | bool | bytes | tuple[str, ...] | tuple[int, ...] | t
 """What a key holds; bytes are type and value as a file has them."""
 
 
-def metadata(checkpoint: Checkpoint, scheme: Scheme) -> dict[str, Value]:
+def metadata(
+    checkpoint: Checkpoint, scheme: GgufScheme, importance: Importance | None = None
+) -> dict[str, Value]:
     """Every key but `general.architecture`, which a GGUF writer puts first itself."""
     return {
         **dict(_general(checkpoint, scheme)),
         **dict(_decoder(checkpoint.decoder)),
         **dict(_tokenizer(checkpoint.tokenizer)),
+        **dict(_quantization(scheme, importance)),
     }
 
 
-def _general(checkpoint: Checkpoint, scheme: Scheme) -> Iterator[tuple[str, Value]]:
+def _general(checkpoint: Checkpoint, scheme: GgufScheme) -> Iterator[tuple[str, Value]]:
     yield "general.type", "model"
     yield "general.name", checkpoint.name
     yield "general.size_label", format_count(checkpoint.decoder.parameters)
@@ -50,12 +57,25 @@ def _general(checkpoint: Checkpoint, scheme: Scheme) -> Iterator[tuple[str, Valu
     if card.languages:
         yield "general.languages", card.languages
     yield from _provenance(checkpoint)
-    yield "general.file_type", FILE_TYPES[scheme.name]
+    yield "general.file_type", FILE_TYPES[scheme.mix]
     yield "general.quantization_version", QUANTIZATION_VERSION
     for key, value in checkpoint.sampling.items():
         name = SAMPLING.get(key)
         if name:
             yield f"general.sampling.{name}", int(value) if name == "top_k" else value
+
+
+def _quantization(scheme: GgufScheme, importance: Importance | None) -> Iterator[tuple[str, Value]]:
+    """How it was quantized, beside its file type; keys of the matrix as llama-quantize has them."""
+    if scheme.overrides:
+        yield OVERRIDES_KEY, str(scheme.overrides)
+    if importance:
+        # without its folder: the same command gives the same bytes wherever it runs
+        yield "quantize.imatrix.file", importance.path.name
+        yield "quantize.imatrix.dataset", next(iter(importance.datasets), "")
+        yield "quantize.imatrix.entries_count", len(importance.columns)
+        if importance.chunks > 0:
+            yield "quantize.imatrix.chunks_count", importance.chunks
 
 
 # generation_config.json's names -> the GGUF's

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from edgepack.formats.gguf.files import files
+from edgepack.formats.gguf.imatrix import by_weight
 from edgepack.formats.gguf.layout import ARCHITECTURE_KEY
 from edgepack.formats.gguf.metadata import metadata
 from edgepack.formats.protocol import DEFAULTS, Options, Piece
 from edgepack.models import Checkpoint, Decoder, Weight
 from edgepack.models.rope import frequency_divisors
-from edgepack.quant.encodings import ENCODINGS, Encoding
-from edgepack.quant.schemes import Scheme
+from edgepack.quant.encodings import Encoding
+from edgepack.quant.ggml import STORED
+from edgepack.quant.schemes.mix import GgufScheme
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,14 +26,19 @@ ROTATED_ROLES = ("attn_q.weight", "attn_q.bias", "attn_k.weight", "attn_k.bias")
 class GgufPlan:
     """Tensors in the order of the decoder's weights, one after another behind the header."""
 
-    def __init__(self, checkpoint: Checkpoint, scheme: Scheme, options: Options = DEFAULTS) -> None:
-        """Raises Unsupported for what no GGUF can say, UsageError for parts that are too small."""
+    def __init__(
+        self, checkpoint: Checkpoint, scheme: GgufScheme, options: Options = DEFAULTS
+    ) -> None:
+        """Raises UsageError where an importance matrix is needed and none is given, and for parts
+        that are too small, DamagedInput for another model's matrix, Missing for an encoder that is
+        not installed."""
         self._decoder = checkpoint.decoder
         tensors = scheme.assign(self._decoder)
+        self._encodings = {t.weight: STORED[t.encoding.name] for t in tensors}
+        self._importance = by_weight(scheme, self._encodings, options.importance)
         architecture = {ARCHITECTURE_KEY: self._decoder.gguf.architecture}
-        values = {**architecture, **metadata(checkpoint, scheme)}
+        values = {**architecture, **metadata(checkpoint, scheme, options.importance)}
         name = f"{checkpoint.name.rsplit('/', 1)[-1]}-{scheme.name}"
-        self._encodings = {t.weight: ENCODINGS[t.encoding.name] for t in tensors}
         self.files, self._places = files(name, values, tensors, options.split_bytes)
 
     def encoding(self, weight: Weight) -> Encoding | None:
@@ -45,7 +52,7 @@ class GgufPlan:
         encoding = self._encodings[weight]
         file, offset = self._places[weight]
         offset += start * encoding.row_bytes(rows.shape[1])
-        return (Piece(file, offset, encoding.encode(rows)),)
+        return (Piece(file, offset, encoding.encode(rows, self._importance.get(weight))),)
 
     def derived(self) -> Iterator[tuple[Weight, int, NDArray[np.float32]]]:
         for weight in self._encodings:

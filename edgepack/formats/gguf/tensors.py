@@ -17,7 +17,8 @@ from edgepack.formats.gguf.reader import Head
 from edgepack.formats.protocol import StoredTensor
 from edgepack.models import Checkpoint
 from edgepack.models.safetensors import read_exactly
-from edgepack.quant.encodings import ENCODINGS, BlockEncoding
+from edgepack.quant.encodings import BlockEncoding
+from edgepack.quant.ggml import STORED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,11 +74,11 @@ def tensors_of(parts: Mapping[Path, Head]) -> dict[str, GgufTensor]:
 
 
 def _tensor(path: Path, extent: TensorExtent) -> GgufTensor:
-    encoding = ENCODINGS.get(extent.encoding)
+    encoding = STORED.get(extent.encoding)
     if encoding is None:
         raise Unsupported(
             f"{path}: tensor {extent.name} is {extent.encoding}, which is not decoded here",
-            f"decoded are: {', '.join(ENCODINGS)}",
+            f"decoded are: {', '.join(STORED)}",
         )
     shape = tuple(int(count) for count in reversed(extent.shape.split("x")) if count)
     return GgufTensor(extent.name, encoding, shape, path, extent.offset)

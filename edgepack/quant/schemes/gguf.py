@@ -1,152 +1,40 @@
 """llama.cpp's schemes, under the names of `llama-quantize`.
 
-A scheme is a base encoding, an encoding for the head, and rules for the roles that suffer most.
-Source of the rules: llama_tensor_get_type in llama.cpp (src/llama-quant.cpp), without an
-importance matrix.
+Source: llama_tensor_get_type in llama.cpp (src/llama-quant.cpp).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from edgepack.errors import UsageError, unknown
-from edgepack.models.decoder import Decoder, Weight
-from edgepack.quant.encodings import ENCODINGS, Encoding
-from edgepack.quant.schemes.scheme import Assignment
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a weight stands: its layer of how many, and how many heads share a K and V."""
-
-    layer: int
-    layers: int
-    sharing: int
-
-
-Condition = Callable[[Place], bool]
-
-
-def always(place: Place) -> bool:
-    return True
-
-
-def outer_and_every_third(place: Place) -> bool:
-    """The first and the last eighth of the layers, and every third between."""
-    eighth = place.layers // 8
-    return (
-        place.layer < eighth
-        or place.layer >= 7 * place.layers // 8
-        or (place.layer - eighth) % 3 == 2
-    )
-
-
-def first(count: int) -> Condition:
-    """The first `count` layers."""
-    return lambda place: place.layer < count
-
-
-def first_of(parts: int) -> Condition:
-    """The first of `parts` equal parts of the layers, rounded down."""
-    return lambda place: place.layer < place.layers // parts
-
-
-def widely_shared(place: Place) -> bool:
-    """Each K and V serves at least four heads, so that V is small and its errors count often."""
-    return place.sharing >= 4
-
-
-def deep_and_shared(place: Place) -> bool:
-    """The 70 B shape: 80 layers with grouped-query attention."""
-    return place.layers == 80 and place.sharing > 1
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Weights of `role` get `encoding` where `when` holds."""
-
-    role: str
-    encoding: str
-    when: Condition = always
-
-
-V, OUT, DOWN = "attn_v.weight", "attn_output.weight", "ffn_down.weight"
-
-DEEP_V = {"Q3_K": "Q5_K", "Q4_K": "Q5_K"}
-"""What V gets instead in `deep_and_shared` layers, in every scheme."""
-
-NARROWER = {"Q2_K": "Q4_0", "Q3_K": "Q4_0", "Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0"}
-"""What a row that is not a whole number of 256-weight blocks gets instead."""
-
-KEPT = ("_norm.weight", "ffn_gate_inp.weight")
-"""Matrices that stay F32: norms, and the router, which is small and decides much."""
-
-
-@dataclass(frozen=True, slots=True)
-class GgufScheme:
-    """A named choice of encodings.
-
-    `base` is what matrices get, `head` what the output head gets (the embedding, where it is
-    tied), `rules` the exceptions, of which the first that holds counts. `bits` is nominal.
-    """
-
-    name: str
-    base: Encoding
-    head: Encoding
-    bits: int
-    summary: str
-    rules: tuple[Rule, ...] = ()
-
-    def assign(self, decoder: Decoder) -> tuple[Assignment, ...]:
-        """An encoding for every weight, in the order of `decoder.weights`."""
-        untied = any(weight.role == "output.weight" for weight in decoder.weights)
-        head = "output.weight" if untied else "token_embd.weight"
-        return tuple(
-            Assignment(weight, self._encoding(weight, decoder, head)) for weight in decoder.weights
-        )
-
-    def _encoding(self, weight: Weight, decoder: Decoder, head: str) -> Encoding:
-        if not quantizable(weight):
-            return ENCODINGS["F32"]
-        if weight.role == head:
-            return fitting(self.head, weight.shape[-1])
-        if weight.layer is None:
-            return fitting(self.base, weight.shape[-1])
-        # llama.cpp, too, asks layer 0 how many heads share a K and V.
-        attention = decoder.layers[0].attention
-        sharing = attention.heads // attention.kv_heads
-        place = Place(weight.layer, len(decoder.layers), sharing)
-        return fitting(self._ruled(weight.role, place), weight.shape[-1])
-
-    def _ruled(self, role: str, place: Place) -> Encoding:
-        chosen = next(
-            (rule.encoding for rule in self.rules if rule.role == role and rule.when(place)),
-            self.base.name,
-        )
-        if role == V and deep_and_shared(place):
-            chosen = DEEP_V.get(chosen, chosen)
-        return ENCODINGS[chosen]
-
-
-def quantizable(weight: Weight) -> bool:
-    """Whether a scheme may touch this weight; all others are F32."""
-    return (
-        len(weight.shape) > 1 and weight.role.endswith("weight") and not weight.role.endswith(KEPT)
-    )
-
-
-def fitting(encoding: Encoding, columns: int) -> Encoding:
-    """`encoding`, or the nearest one whose blocks divide a row of `columns` weights."""
-    if columns % encoding.block == 0:
-        return encoding
-    narrower = ENCODINGS[NARROWER.get(encoding.name, "F16")]
-    return narrower if columns % narrower.block == 0 else ENCODINGS["F16"]
+from edgepack.quant.ggml import STORED
+from edgepack.quant.schemes.mix import (
+    ANY,
+    DOWN,
+    EMBEDDING,
+    GATE,
+    OUT,
+    UP,
+    GgufScheme,
+    K,
+    Q,
+    Rule,
+    V,
+    both,
+    first,
+    first_of,
+    inner,
+    measured,
+    outer_and_every_third,
+    unmeasured,
+    widely_shared,
+)
 
 
 def _scheme(name: str, base: str, head: str, bits: int, summary: str, *rules: Rule) -> GgufScheme:
-    return GgufScheme(name, ENCODINGS[base], ENCODINGS[head], bits, summary, rules)
+    return GgufScheme(name, STORED[base], STORED[head], bits, summary, rules)
 
 
 FAITHFUL: tuple[GgufScheme, ...] = (
@@ -167,14 +55,31 @@ FAITHFUL: tuple[GgufScheme, ...] = (
         Rule(V, "Q6_K", outer_and_every_third),
         Rule(DOWN, "Q6_K", outer_and_every_third),
     ),
-    _scheme("Q5_0", "Q5_0", "Q6_K", 5, "moderate loss; older, simpler blocks"),
+    _scheme(
+        "Q5_0", "Q5_0", "Q6_K", 5, "moderate loss; older, simpler blocks",
+        Rule(DOWN, "Q5_1", both(measured, first_of(8))),
+    ),
     _scheme(
         "Q4_K_S", "Q4_K", "Q6_K", 4, "a little smaller than Q4_K_M",
         Rule(V, "Q5_K", first(4)),
         Rule(DOWN, "Q5_K", first_of(8)),
     ),
+    *(
+        _scheme(
+            name, name, "Q6_K", 4, summary,
+            Rule(V, "Q5_K", widely_shared),
+            Rule(DOWN, "Q5_K", both(unmeasured, first_of(8))),
+        )
+        for name, summary in (
+            ("IQ4_NL", "small blocks of uneven levels, for rows that K-quants do not divide"),
+            ("IQ4_XS", "the smallest of about 4 bits"),
+        )
+    ),
     _scheme("Q4_1", "Q4_1", "Q6_K", 4, "moderate loss; older, simpler blocks"),
-    _scheme("Q4_0", "Q4_0", "Q6_K", 4, "moderate loss; simple blocks, fast on small devices"),
+    _scheme(
+        "Q4_0", "Q4_0", "Q6_K", 4, "moderate loss; simple blocks, fast on small devices",
+        Rule(DOWN, "Q4_1", both(measured, first_of(8))),
+    ),
     _scheme(
         "Q3_K_L", "Q3_K", "Q6_K", 3, "noticeable loss",
         Rule(V, "Q5_K"),
@@ -198,10 +103,76 @@ FAITHFUL: tuple[GgufScheme, ...] = (
         Rule(DOWN, "Q3_K"),
     ),
 )  # fmt: skip
-"""Every scheme, most faithful first."""
+"""Every scheme that suits any decoder as it is, most faithful first."""
 
-SCHEMES: Mapping[str, GgufScheme] = MappingProxyType({scheme.name: scheme for scheme in FAITHFUL})
 
+def _lowest(name: str, base: str, more: str, out: str, bits: int) -> GgufScheme:
+    """IQ1 and IQ2: `more` is what the embedding, V and the first layers get."""
+    return _scheme(
+        name, base, "Q5_K", bits, "needs an importance matrix, and ggml's own code",
+        Rule(EMBEDDING, more),
+        Rule(V, "Q4_K", widely_shared),
+        Rule(V, more),
+        Rule(OUT, out),
+        Rule(DOWN, more, first_of(8)),
+    )  # fmt: skip
+
+
+_LATTICES: tuple[GgufScheme, ...] = (
+    _scheme(
+        "IQ3_M", "IQ3_S", "Q6_K", 3, "needs ggml's own code",
+        Rule(V, "Q4_K"),
+        Rule(OUT, "Q4_K"),
+        Rule(DOWN, "Q4_K", first_of(8)),
+    ),
+    _scheme("IQ3_S", "IQ3_S", "Q6_K", 3, "needs ggml's own code", Rule(V, "Q4_K", widely_shared)),
+    _scheme(
+        "IQ3_XS", "IQ3_S", "Q6_K", 3, "needs an importance matrix, and ggml's own code",
+        Rule(V, "Q4_K", widely_shared),
+        Rule(Q, "IQ3_XXS"),
+        Rule(K, "IQ3_XXS"),
+        Rule(GATE, "IQ3_XXS", inner),
+        Rule(UP, "IQ3_XXS", inner),
+    ),
+    _scheme(
+        "IQ3_XXS", "IQ3_XXS", "Q5_K", 3, "needs an importance matrix, and ggml's own code",
+        Rule(EMBEDDING, "IQ3_S"),
+        Rule(V, "Q4_K", widely_shared),
+        Rule(V, "IQ3_S", unmeasured),
+        Rule(Q, "IQ2_S"),
+        Rule(K, "IQ2_S"),
+        Rule(OUT, "IQ3_S"),
+        Rule(DOWN, "Q4_K", both(unmeasured, first_of(8))),
+        Rule(DOWN, "Q3_K", unmeasured),
+    ),
+    _lowest("IQ2_M", "IQ2_S", "IQ3_S", "IQ3_S", 2),
+    _lowest("IQ2_S", "IQ2_XS", "IQ3_S", "IQ3_S", 2),
+    _lowest("IQ2_XS", "IQ2_XS", "Q2_K", "IQ2_XS", 2),
+    _lowest("IQ2_XXS", "IQ2_XXS", "Q2_K", "IQ2_XXS", 2),
+    _lowest("IQ1_M", "IQ1_M", "Q2_K", "IQ2_XXS", 1),
+    _lowest("IQ1_S", "IQ1_S", "Q2_K", "IQ2_XXS", 1),
+)  # fmt: skip
+
+SPECIAL: tuple[GgufScheme, ...] = (
+    # Experts get MXFP4, and no decoder of ours has any: all is Q8_0, as llama.cpp does it.
+    _scheme("MXFP4_MOE", "MXFP4", "Q8_0", 8, "Q8_0, but for experts", Rule(ANY, "Q8_0")),
+    _scheme(
+        "Q2_K_S", "Q2_K", "Q6_K", 2, "severe loss; needs an importance matrix",
+        Rule(V, "Q4_K", widely_shared),
+        Rule(DOWN, "Q4_K", first_of(8)),
+    ),
+    *_LATTICES,
+    *(
+        _scheme(
+            name, name, "Q6_K", 2, "for models trained to weights of -1, 0 and 1",
+            Rule(EMBEDDING, "Q4_K"),
+        )
+        for name in ("TQ2_0", "TQ1_0")
+    ),
+)  # fmt: skip
+"""Schemes that are taken where they are asked for: each needs something of the model or of us."""
+
+SCHEMES: Mapping[str, GgufScheme] = MappingProxyType({s.name: s for s in FAITHFUL + SPECIAL})
 
 GROUPS: tuple[int, ...] = ()
 
