@@ -130,6 +130,7 @@ def quantize(
     embedding_type: given.EmbeddingType = None,
     pure: given.Pure = False,
     imatrix: given.Imatrix = None,
+    requantize: given.Requantize = False,
     split: given.Split = None,
     force: given.Force = False,
     dry_run: Annotated[
@@ -144,7 +145,7 @@ def quantize(
     as_json: given.Json = False,
     quiet: given.Quiet = False,
 ) -> Answer:
-    """Encode MODEL into OUT: one file if OUT ends in .gguf, else a folder."""
+    """Encode MODEL, here also a GGUF, into OUT: one file if OUT ends in .gguf, else a folder."""
     from edgepack.cli import tables
     from edgepack.cli.plain import plain as values
     from edgepack.formats import Options
@@ -154,7 +155,7 @@ def quantize(
 
     asked = overrides(tensor_type, output_type, embedding_type, pure=pure)
     choice = Choice(tuple(to), scheme, bits, group, plain, asked, imatrix)
-    options = Options(split_bytes=_size(split))
+    options = Options(split_bytes=_size(split), requantize=requantize)
     with progress(quiet=quiet or as_json) as report:
         done = verb.quantize(
             model, choice, out, options=options, force=force, dry_run=dry_run,

@@ -76,6 +76,12 @@ Imatrix = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="GGUF: importance matrix that llama-imatrix wrote."),
 ]
+Requantize = Annotated[
+    bool,
+    typer.Option(
+        "--allow-requantize", help="GGUF from a GGUF: also from types that have lost already."
+    ),
+]
 Split = Annotated[
     str | None,
     typer.Option(

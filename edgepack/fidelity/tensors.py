@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepack.errors import DamagedInput
-from edgepack.formats.protocol import StoredTensor
+from edgepack.formats.protocol import StoredTensor, Weights
 from edgepack.formats.slabs import Slab, slabs
 from edgepack.formats.stream import in_order
-from edgepack.models import Checkpoint
+from edgepack.models.safetensors import widened
 
 _ROUNDED: Final = {"F32": 2**-23, "F16": 0.01, "BF16": 2**-8}
 """More than rounding to a float of so many bits costs; F16 also has few bits for tiny numbers."""
@@ -106,16 +106,16 @@ def compare(
     artifact: str,
     form: str,
     stored: Iterable[StoredTensor],
-    checkpoint: Checkpoint,
+    model: Weights,
     progress: Callable[[int, int], None],
 ) -> TensorReport:
     """Compare every tensor of the format `form` with the one it was made of.
 
     Raises DamagedInput for one that decodes to something that is not finite, and as reading does.
     """
-    total, done = checkpoint.decoder.parameters, 0
+    total, done = model.decoder.parameters, 0
     found: dict[str, tuple[StoredTensor, Distance]] = {}
-    for tensor, slab, distance in in_order(_jobs(stored, checkpoint)):
+    for tensor, slab, distance in in_order(_jobs(stored, model)):
         if not isfinite(distance.error):
             raise DamagedInput(
                 f"{artifact}: tensor {tensor.weight.name} decodes to what is not finite",
@@ -129,24 +129,22 @@ def compare(
         (_tensor_distance(*pair) for pair in found.values()), key=lambda t: -t.relative_rmse
     )
     return TensorReport(
-        artifact, form, checkpoint.name, tuple(tensors), tuple(_by_encoding(found.values()))
+        artifact, form, model.name, tuple(tensors), tuple(_by_encoding(found.values()))
     )
 
 
 Compared = tuple[StoredTensor, Slab, Distance]
 
 
-def _jobs(
-    stored: Iterable[StoredTensor], checkpoint: Checkpoint
-) -> Iterator[Callable[[], Compared]]:
+def _jobs(stored: Iterable[StoredTensor], model: Weights) -> Iterator[Callable[[], Compared]]:
     for tensor in stored:
         vector = len(tensor.weight.shape) == 1
-        for slab in slabs(checkpoint.ref(tensor.weight), 1 if vector else tensor.multiple):
+        for slab in slabs(model.ref(tensor.weight), 1 if vector else tensor.multiple):
             yield partial(_compared, tensor, slab)
 
 
 def _compared(tensor: StoredTensor, slab: Slab) -> Compared:
-    own = slab.ref.read_rows(slab.start, slab.stop)
+    own = widened(slab.ref.read_stored(slab.start, slab.stop))
     return tensor, slab, distance(tensor.read(slab.start, slab.stop), own)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edgepack.errors import Missing, unknown
 from edgepack.formats.artifact import Artifact, EncodingCount, FileRecord
-from edgepack.formats.protocol import DEFAULTS, Exporter, Format, Options, Plan, Progress
+from edgepack.formats.protocol import DEFAULTS, Exporter, Format, Options, Plan, Progress, Weights
 from edgepack.formats.stream import Target, write
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Plan",
     "Progress",
     "Target",
+    "Weights",
     "every",
     "holding",
     "known",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from edgepack.errors import DamagedInput, UsageError
+from edgepack.errors import DamagedInput, Unsupported, UsageError
 from edgepack.formats.artifact import Artifact
 from edgepack.formats.importance import Importance
 from edgepack.memory import DEFAULT_CONTEXT, Program
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from edgepack.models.safetensors import Stored
+
 Progress = Callable[[int, int], None]  # elements done, elements in all
 
 
@@ -28,12 +30,14 @@ class Options:
 
     `context` is how many tokens the program makes room for, where the artifact says so;
     `importance` is for the formats whose searches weigh errors by column; `split_bytes` is the most
-    that one file of a GGUF may have, None for one file whatever its size.
+    that one file of a GGUF may have, None for one file whatever its size. `requantize` allows a
+    GGUF to be made of one that is quantized already.
     """
 
     context: int = DEFAULT_CONTEXT
     importance: Importance | None = None
     split_bytes: int | None = None
+    requantize: bool = False
 
     def check_whole(self, form: str) -> None:
         """Raises UsageError where files are to be split as only a GGUF is."""
@@ -44,6 +48,56 @@ class Options:
 
 
 DEFAULTS = Options()
+
+
+class Rows(Protocol):
+    """One tensor of a model, `rows` of `columns` weights, a vector being one row."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def file(self) -> Path: ...
+
+    @property
+    def rows(self) -> int: ...
+
+    @property
+    def columns(self) -> int: ...
+
+    def read_stored(self, start: int, stop: int) -> Stored:
+        """Rows [start, stop) in a float type, bfloat16 as its bits. Raises DamagedInput."""
+        ...
+
+
+class Weights(Protocol):
+    """A model whose weights can be read: a checkpoint, or an artifact taken for one.
+
+    `stamps` are the state of its files when it was opened.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def decoder(self) -> Decoder: ...
+
+    @property
+    def stamps(self) -> Mapping[Path, tuple[int, int]]: ...
+
+    def ref(self, weight: Weight) -> Rows:
+        """Where `weight`, one that has a source, lies."""
+        ...
+
+
+def checkpoint_of(model: Weights, form: str) -> Checkpoint:
+    """`model`, for the format `form`, which needs config.json and all. Raises Unsupported."""
+    if not isinstance(model, Checkpoint):
+        raise Unsupported(
+            f"{model.name} is no checkpoint, and {form} is made of nothing else",
+            "--to gguf takes it; give the checkpoint it came from for other formats",
+        )
+    return model
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +137,7 @@ class Piece:
 class StoredTensor:
     """One weight as an artifact holds it, in `size` bytes of `encoding`, as read back from disk.
 
-    `read(start, stop)` decodes rows [start, stop) into float32 [n, columns] in the checkpoint's own
+    `read(start, stop)` decodes rows [start, stop) into float32 [n, columns] in the model's own
     order, a vector being one row; `start` is a multiple of `multiple`. Raises DamagedInput.
     """
 
@@ -170,7 +224,7 @@ class Format(Protocol):
         """The types of KV cache that `program` can keep; the first unless it is told otherwise."""
         ...
 
-    def plan(self, checkpoint: Checkpoint, scheme: Scheme, options: Options = DEFAULTS) -> Plan:
+    def plan(self, model: Weights, scheme: Scheme, options: Options = DEFAULTS) -> Plan:
         """What the artifact will be; nothing is written and no weight is read.
 
         Raises Unsupported for what the format, or `program`, cannot express.
@@ -184,8 +238,8 @@ class Format(Protocol):
         """
         ...
 
-    def tensors(self, entry: Path, checkpoint: Checkpoint) -> Iterator[StoredTensor]:
-        """What the artifact at `entry` holds of every weight of `checkpoint`, whoever made it.
+    def tensors(self, entry: Path, model: Weights) -> Iterator[StoredTensor]:
+        """What the artifact at `entry` holds of every weight of `model`, whoever made it.
 
         Raises DamagedInput for a weight that is missing or has another shape, Unsupported for an
         encoding that cannot be decoded here.

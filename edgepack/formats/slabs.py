@@ -1,4 +1,4 @@
-"""The weights of a checkpoint cut into slabs: the jobs of the one pass over them.
+"""The weights of a model cut into slabs: the jobs of the one pass over them.
 
 slab -> read -> float32, all finite? -> every plan's encoder -> pieces
 """
@@ -12,8 +12,8 @@ from math import isfinite, lcm
 from typing import TYPE_CHECKING
 
 from edgepack.errors import DamagedInput
-from edgepack.formats.protocol import Piece, Plan
-from edgepack.models import Checkpoint, TensorRef, Weight
+from edgepack.formats.protocol import Piece, Plan, Rows, Weights
+from edgepack.models import Weight
 from edgepack.models.safetensors import widened
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ Pieces = tuple[tuple[Piece, ...], ...]  # of every plan
 class Slab:
     """Rows [start, stop) of one tensor."""
 
-    ref: TensorRef
+    ref: Rows
     start: int
     stop: int
 
@@ -40,7 +40,7 @@ class Slab:
         return (self.stop - self.start) * self.ref.columns
 
 
-def slabs(ref: TensorRef, multiple: int = 1) -> Iterator[Slab]:
+def slabs(ref: Rows, multiple: int = 1) -> Iterator[Slab]:
     """Cut a tensor into slabs of about SLAB_ELEMENTS, each a whole multiple of `multiple` rows."""
     rows = max(1, SLAB_ELEMENTS // max(1, ref.columns) // multiple) * multiple
     for start in range(0, ref.rows, rows):
@@ -55,7 +55,7 @@ class Job:
     run: Callable[[], Pieces]
 
 
-def jobs(checkpoint: Checkpoint, plans: Sequence[Plan]) -> Iterator[Job]:
+def jobs(model: Weights, plans: Sequence[Plan]) -> Iterator[Job]:
     """A job for every slab, always in the same order: it is encoded for each plan that stores it.
 
     What a plan derives comes first, and is that plan's alone.
@@ -63,12 +63,12 @@ def jobs(checkpoint: Checkpoint, plans: Sequence[Plan]) -> Iterator[Job]:
     for number, plan in enumerate(plans):
         for derived in plan.derived():
             yield Job(0, partial(_encode_derived, len(plans), number, plan, *derived))
-    for weight in checkpoint.decoder.weights:
+    for weight in model.decoder.weights:
         if weight.source is None:
             continue
         vector = len(weight.shape) == 1
         multiple = 1 if vector else lcm(*(plan.multiple(weight) for plan in plans))
-        for slab in slabs(checkpoint.ref(weight), multiple):
+        for slab in slabs(model.ref(weight), multiple):
             yield Job(slab.elements, partial(_read_and_encode, plans, weight, slab))
 
 

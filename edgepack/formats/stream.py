@@ -1,6 +1,6 @@
 """The one pass over the weights: each slab read once, encoded for every artifact on all cores.
 
-    checkpoint -> jobs (slabs) -> on all cores, in order -> the files, at places known beforehand
+    model -> jobs (slabs) -> on all cores, in order -> the files, at places known beforehand
 
 Memory is bounded by the slabs in flight, whatever the size of a tensor. Reading and encoding
 release the interpreter's lock, so threads are enough.
@@ -24,8 +24,7 @@ from edgepack.formats import slabs
 from edgepack.formats.artifact import Artifact
 from edgepack.formats.journal import NAME, Journal
 from edgepack.formats.output import Output, disk_error
-from edgepack.formats.protocol import DEFAULTS, Format, Options, Plan, Progress
-from edgepack.models import Checkpoint
+from edgepack.formats.protocol import DEFAULTS, Format, Options, Plan, Progress, Weights
 from edgepack.quant.schemes import Scheme
 
 T = TypeVar("T")
@@ -42,12 +41,12 @@ class Target:
 
 
 def write(
-    checkpoint: Checkpoint,
+    model: Weights,
     targets: Sequence[Target],
     progress: Progress,
     root: Path | None = None,
 ) -> tuple[Artifact, ...]:
-    """Write every target from one read of `checkpoint`; each is described as read back from disk.
+    """Write every target from one read of `model`; each is described as read back from disk.
 
     With `root`, a folder above all targets, a journal there keeps count: after an interruption the
     same call goes on where it was. The journal is left for the caller to remove.
@@ -56,16 +55,16 @@ def write(
     finite, or too large for their encoding, and for a source that changes; OutputError where the
     disk refuses.
     """
-    plans = [target.format.plan(checkpoint, target.scheme, target.options) for target in targets]
-    total = sum(weight.elements for weight in checkpoint.decoder.weights if weight.source)
+    plans = [target.format.plan(model, target.scheme, target.options) for target in targets]
+    total = sum(weight.elements for weight in model.decoder.weights if weight.source)
     with ExitStack() as stack:
-        journal = stack.enter_context(_journal(checkpoint, targets, plans, root)) if root else None
+        journal = stack.enter_context(_journal(model, targets, plans, root)) if root else None
         finished = journal.done if journal else 0
         outputs = [
             stack.enter_context(Output(plan, target.folder, resumed=finished > 0))
             for plan, target in zip(plans, targets, strict=True)
         ]
-        jobs = slabs.jobs(checkpoint, plans)
+        jobs = slabs.jobs(model, plans)
         done = sum(job.elements for job in islice(jobs, finished))
         for count, (elements, pieces) in enumerate(in_order(map(_counted, jobs)), finished + 1):
             for output, written in zip(outputs, pieces, strict=True):
@@ -85,16 +84,16 @@ def _counted(job: slabs.Job) -> Callable[[], tuple[int, slabs.Pieces]]:
 
 
 def _journal(
-    checkpoint: Checkpoint, targets: Sequence[Target], plans: Sequence[Plan], root: Path
+    model: Weights, targets: Sequence[Target], plans: Sequence[Plan], root: Path
 ) -> Journal:
     """The journal of these plans in `root`; what makes a slab what it is is part of their name."""
     facts = [__version__, str(slabs.SLAB_ELEMENTS)]
-    facts += (f"{path} {stamp}" for path, stamp in checkpoint.stamps.items())
+    facts += (f"{path} {stamp}" for path, stamp in model.stamps.items())
     files: dict[str, int] = {}
     for target, plan in zip(targets, plans, strict=True):
         if target.options.importance:
             facts.append(target.options.importance.sha256)
-        facts += (f"{w.name} {plan.encoding(w)}" for w in checkpoint.decoder.weights if w.source)
+        facts += (f"{w.name} {plan.encoding(w)}" for w in model.decoder.weights if w.source)
         for planned in plan.files:
             facts.append(hashlib.sha256(planned.head).hexdigest())
             files[(target.folder / planned.name).relative_to(root).as_posix()] = planned.size

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgepack import models
 from edgepack.fidelity import FidelityReport, Profile, runtimes
-from edgepack.formats import Artifact, Options
+from edgepack.formats import Artifact, Options, Weights
 from edgepack.hardware import Hardware
 from edgepack.models import Checkpoint
 from edgepack.pipeline.choice import Choice, Chosen
@@ -34,6 +34,10 @@ class DecoderWork:
         found = models.open_checkpoint(self._source)
         self._decoder = found.decoder  # which knows its dtype, if config.json does not
         return found
+
+    @property
+    def weights(self) -> Weights:
+        return self.model
 
     def schemes(self, choice: Choice) -> Chosen:
         return choice.schemes()

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from edgepack import formats
 from edgepack.errors import UsageError
-from edgepack.formats import DEFAULTS, Artifact, Options, Target
-from edgepack.models import Checkpoint
+from edgepack.formats import DEFAULTS, Artifact, Options, Target, Weights
 from edgepack.pipeline.choice import Choice, Chosen
 from edgepack.pipeline.progress import Report, silent, staged_progress
 from edgepack.pipeline.staging import check_output, check_space, staged
@@ -75,7 +74,9 @@ def quantize(
         artifacts = tuple(_renamed(artifact, out.name) for artifact in artifacts)
     if tensors:
         root = out.parent if formats.names_file(out) else out
-        write_report(tensors, [artifact.entry(root) for artifact in artifacts], work.model, report)
+        write_report(
+            tensors, [artifact.entry(root) for artifact in artifacts], work.weights, report
+        )
     return Quantized(out, planned, artifacts)
 
 
@@ -91,9 +92,9 @@ def _check_one_file(out: Path, chosen: Chosen, options: Options) -> None:
         raise UsageError(f"{out} names a file, {form.name} is a folder", "give a folder with -o")
 
 
-def plan(checkpoint: Checkpoint, chosen: Chosen, options: Options) -> tuple[Planned, ...]:
+def plan(model: Weights, chosen: Chosen, options: Options) -> tuple[Planned, ...]:
     """What would be written, and its exact bytes."""
-    plans = ((form, scheme, form.plan(checkpoint, scheme, options)) for form, scheme in chosen)
+    plans = ((form, scheme, form.plan(model, scheme, options)) for form, scheme in chosen)
     return tuple(
         Planned(form.name, scheme.name, sum(file.size for file in made.files))
         for form, scheme, made in plans
@@ -101,7 +102,7 @@ def plan(checkpoint: Checkpoint, chosen: Chosen, options: Options) -> tuple[Plan
 
 
 def write(
-    checkpoint: Checkpoint, chosen: Chosen, options: Options, folder: Path, report: Report
+    model: Weights, chosen: Chosen, options: Options, folder: Path, report: Report
 ) -> tuple[Artifact, ...]:
     """Every artifact in `folder`, described as read back; a folder each where there are several.
 
@@ -114,7 +115,7 @@ def write(
         Target(form, scheme, place, options)
         for (form, scheme), place in zip(chosen, places, strict=True)
     ]
-    artifacts = formats.write(checkpoint, targets, staged_progress(report, "write"), folder)
+    artifacts = formats.write(model, targets, staged_progress(report, "write"), folder)
     return tuple(
         artifact.within(place.relative_to(folder))
         for artifact, place in zip(artifacts, places, strict=True)

@@ -13,7 +13,7 @@ from edgepack.fidelity.outputs.comparison import validate
 from edgepack.fidelity.outputs.reference import TransformerReference
 from edgepack.fidelity.outputs.texts import Text, open_tokenizer, read_texts
 from edgepack.fidelity.runtimes.onnx_outputs import OnnxOutputs
-from edgepack.formats import Artifact, Exporter, Format, Options
+from edgepack.formats import Artifact, Exporter, Format, Options, Weights
 from edgepack.hardware import Hardware
 from edgepack.manifest.manifest import weight_bytes
 from edgepack.memory import task
@@ -38,6 +38,13 @@ class TaskWork:
         self.model = model
         self.name, self.parameters = model.name, model.parameters
         self.context_length = model.context_length
+
+    @property
+    def weights(self) -> Weights:
+        raise Unsupported(
+            f"{self.name} is no decoder: its tensors are what others' code makes of them",
+            "validate compares what it computes",
+        )
 
     def schemes(self, choice: Choice) -> Chosen:
         return choice.schemes(self._schemes_of)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from edgepack import models
 from edgepack.fidelity import FidelityReport, Profile
-from edgepack.formats import Artifact, Options
+from edgepack.formats import Artifact, Options, Weights
 from edgepack.hardware import Hardware
 from edgepack.models import Source
 from edgepack.pipeline.choice import Choice, Chosen
@@ -49,6 +49,11 @@ class Work(Protocol):
     @property
     def model(self) -> Source:
         """The model, opened when it is first asked for: its weights may have to be fetched."""
+        ...
+
+    @property
+    def weights(self) -> Weights:
+        """Its weights, to compare an artifact's with. Raises Unsupported for others' exports."""
         ...
 
     def schemes(self, choice: Choice) -> Chosen:
@@ -93,7 +98,11 @@ class Work(Protocol):
 
 
 def work_on(source: str) -> Work:
-    """The work on `source`, of which config.json alone is read."""
+    """The work on `source`, of which config.json, or a GGUF's head, alone is read."""
+    if source.endswith(".gguf") and not Path(source).is_dir():
+        from edgepack.pipeline.ggufs import GgufWork
+
+        return GgufWork(source)
     if models.is_task_model(source):
         from edgepack.pipeline.tasks import TaskWork
 

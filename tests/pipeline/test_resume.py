@@ -195,3 +195,18 @@ def write_importance(path, seed):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+
+
+def test_a_gguf_as_source_is_resumed_too(model, tmp_path, monkeypatch, encoded):
+    source, choice = tmp_path / "model-F16.gguf", Choice(scheme="Q4_0")
+    quantize(str(model), Choice(scheme="F16"), source)
+    encoded[0] = 0
+    quantize(str(source), choice, tmp_path / "whole")
+    slabs_in_all = encoded[0]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_after(patch, slabs_in_all - 5)
+        quantize(str(source), choice, tmp_path / "out")
+    encoded[0] = 0
+    quantize(str(source), choice, tmp_path / "out")
+    assert encoded[0] == 5
+    assert content(tmp_path / "out") == content(tmp_path / "whole")

@@ -10,6 +10,8 @@ plan       what they will hold, and its encoder
 reader     reading a head back: cursor (bounded bytes), values, table (tensors)
 inspection describing what was read, all its files together
 tensors    decoding it
+source     a GGUF taken for the model to quantize
+requantized what is made of it
 """
 
 from __future__ import annotations
@@ -21,15 +23,25 @@ from edgepack.errors import DamagedInput
 from edgepack.formats.artifact import Artifact
 from edgepack.formats.gguf.inspection import inspect, made_by
 from edgepack.formats.gguf.plan import GgufPlan
+from edgepack.formats.gguf.requantized import RequantizedPlan
+from edgepack.formats.gguf.source import GgufModel, open_gguf
 from edgepack.formats.gguf.split import first_part
 from edgepack.formats.gguf.tensors import tensors
-from edgepack.formats.protocol import DEFAULTS, Exporter, Options, StoredTensor
+from edgepack.formats.protocol import (
+    DEFAULTS,
+    Exporter,
+    Options,
+    Plan,
+    StoredTensor,
+    Weights,
+    checkpoint_of,
+)
 from edgepack.memory import CACHE_TYPES, Program
-from edgepack.models import Checkpoint, Decoder
+from edgepack.models import Decoder
 from edgepack.quant.schemes import Scheme, Schemes, gguf
 from edgepack.quant.schemes.mix import GgufScheme
 
-__all__ = ["Gguf"]
+__all__ = ["Gguf", "GgufModel", "open_gguf"]
 
 
 class Gguf:
@@ -44,16 +56,18 @@ class Gguf:
     def cache_types(self, decoder: Decoder, scheme: Scheme) -> tuple[str, ...]:
         return ("f16", *(name for name in CACHE_TYPES if name != "f16"))
 
-    def plan(self, checkpoint: Checkpoint, scheme: Scheme, options: Options = DEFAULTS) -> GgufPlan:
+    def plan(self, model: Weights, scheme: Scheme, options: Options = DEFAULTS) -> Plan:
         """llama.cpp is told its context when it starts: no file says it."""
         assert isinstance(scheme, GgufScheme), scheme.name
-        return GgufPlan(checkpoint, scheme, options)
+        if isinstance(model, GgufModel):
+            return RequantizedPlan(model, scheme, options)
+        return GgufPlan(checkpoint_of(model, self.name), scheme, options)
 
     def inspect(self, path: Path) -> Artifact:
         return inspect(path)
 
-    def tensors(self, entry: Path, checkpoint: Checkpoint) -> Iterator[StoredTensor]:
-        return tensors(entry, checkpoint)
+    def tensors(self, entry: Path, model: Weights) -> Iterator[StoredTensor]:
+        return tensors(entry, model)
 
     def find(self, folder: Path) -> tuple[Path, ...]:
         """Of a model in several files, the first."""

@@ -73,7 +73,7 @@ def inspect(path: Path) -> Artifact:
     for tensor in (tensor for part in parts.values() for tensor in part.tensors):
         counts[tensor.encoding] += 1
         sizes[tensor.encoding] += tensor.size
-    architecture = _architecture(path, head)
+    architecture = architecture_of(path, head)
     try:
         wholes, tensor_digest = digests_of({file: part.tensors for file, part in parts.items()})
         records = tuple(
@@ -84,7 +84,7 @@ def inspect(path: Path) -> Artifact:
         raise damaged(path, str(error)) from error
     return Artifact(
         format="gguf",
-        scheme=_scheme(head),
+        scheme=scheme_of(head),
         architecture=architecture,
         files=records,
         tensor_digest=tensor_digest,
@@ -101,7 +101,7 @@ def made_by(path: Path) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _scheme(head: Head) -> str:
+def scheme_of(head: Head) -> str:
     """The scheme that `general.file_type` names; "unknown" where there is none, or a newer one.
 
     What we wrote under overrides says so, and is then named as `GgufScheme.name` has it.
@@ -111,7 +111,8 @@ def _scheme(head: Head) -> str:
     return f"{name}-custom" if OVERRIDES_KEY in head.values else name
 
 
-def _architecture(path: Path, head: Head) -> str:
+def architecture_of(path: Path, head: Head) -> str:
+    """What llama.cpp calls the model. Raises DamagedInput where the file does not say."""
     name = head.values.get(ARCHITECTURE_KEY)
     if not isinstance(name, str) or not name:
         found = "missing" if name is None else "no name"

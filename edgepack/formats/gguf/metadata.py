@@ -42,7 +42,7 @@ def metadata(
         **dict(_general(checkpoint, scheme)),
         **dict(_decoder(checkpoint.decoder)),
         **dict(_tokenizer(checkpoint.tokenizer)),
-        **dict(_quantization(scheme, importance)),
+        **dict(quantization(scheme, importance)),
     }
 
 
@@ -65,7 +65,7 @@ def _general(checkpoint: Checkpoint, scheme: GgufScheme) -> Iterator[tuple[str, 
             yield f"general.sampling.{name}", int(value) if name == "top_k" else value
 
 
-def _quantization(scheme: GgufScheme, importance: Importance | None) -> Iterator[tuple[str, Value]]:
+def quantization(scheme: GgufScheme, importance: Importance | None) -> Iterator[tuple[str, Value]]:
     """How it was quantized, beside its file type; keys of the matrix as llama-quantize has them."""
     if scheme.overrides:
         yield OVERRIDES_KEY, str(scheme.overrides)

@@ -34,12 +34,13 @@ PAIR_LIMIT = 1 << 16  # a model has some fifty
 class Head:
     """What stands before the tensors of a GGUF.
 
-    `values` in the file's order, arrays as `Array`; `tensors` in the table's order, at absolute
-    offsets; tensor data begins at `data_offset` bytes.
+    `values` in the file's order, arrays as `Array`; `kinds` the types they are stored in; `tensors`
+    in the table's order, at absolute offsets; tensor data begins at `data_offset` bytes.
     """
 
     version: int
     values: Mapping[str, Stored]
+    kinds: Mapping[str, ValueType]
     tensors: tuple[TensorExtent, ...]
     data_offset: int
 
@@ -68,12 +69,12 @@ def _head(cursor: Cursor) -> Head:
     cursor.subject = "the number of tensors"
     cursor.counted(tensors, ENTRY_BYTES, TENSOR_LIMIT)
     cursor.subject = "the number of keys"
-    values = _values(cursor, cursor.counted(pairs, PAIR_BYTES, PAIR_LIMIT))
+    values, kinds = _values(cursor, cursor.counted(pairs, PAIR_BYTES, PAIR_LIMIT))
     entries = read_table(cursor, tensors)
     alignment = _alignment(cursor, values)
     start = padded(cursor.at, alignment)
     placements = placed(cursor, entries, start, alignment)
-    return Head(version, MappingProxyType(values), placements, start)
+    return Head(version, MappingProxyType(values), MappingProxyType(kinds), placements, start)
 
 
 def _version(cursor: Cursor) -> int:
@@ -87,8 +88,9 @@ def _version(cursor: Cursor) -> int:
     raise damaged(cursor.path, f"{what}; little-endian versions 2 and 3 are read", hint)
 
 
-def _values(cursor: Cursor, count: int) -> dict[str, Stored]:
+def _values(cursor: Cursor, count: int) -> tuple[dict[str, Stored], dict[str, ValueType]]:
     values: dict[str, Stored] = {}
+    kinds: dict[str, ValueType] = {}
     for index in range(count):
         cursor.subject = f"key {index + 1} of {count}"
         key = cursor.name()
@@ -98,8 +100,8 @@ def _values(cursor: Cursor, count: int) -> dict[str, Stored]:
         kind = read_type(cursor)
         if key == ALIGNMENT_KEY and kind is not ValueType.UINT32:
             raise cursor.fault(f"is of type {kind.name}; {ValueType.UINT32.name} is required")
-        values[key] = read_value(cursor, key, kind)
-    return values
+        values[key], kinds[key] = read_value(cursor, key, kind), kind
+    return values, kinds
 
 
 def _alignment(cursor: Cursor, values: Mapping[str, Stored]) -> int:

@@ -14,8 +14,7 @@ from edgepack.formats.digests import TensorExtent
 from edgepack.formats.gguf.inspection import read_parts
 from edgepack.formats.gguf.plan import rotated_rows, separate
 from edgepack.formats.gguf.reader import Head
-from edgepack.formats.protocol import StoredTensor
-from edgepack.models import Checkpoint
+from edgepack.formats.protocol import StoredTensor, Weights
 from edgepack.models.safetensors import read_exactly
 from edgepack.quant.encodings import BlockEncoding
 from edgepack.quant.ggml import STORED
@@ -51,8 +50,8 @@ class GgufTensor:
         """Bytes."""
         return self.rows * self.encoding.row_bytes(self.columns)
 
-    def read_stored(self, start: int, stop: int) -> NDArray[np.float32]:
-        """Rows [start, stop), decoded into float32 [n, columns].
+    def read_raw(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """Rows [start, stop) as they are stored, uint8 [n, bytes of a row].
 
         Raises DamagedInput if the file has become shorter than its header says.
         """
@@ -60,8 +59,12 @@ class GgufTensor:
 
         row_bytes = self.encoding.row_bytes(self.columns)
         offset, count = self.offset + start * row_bytes, (stop - start) * row_bytes
-        raw = np.frombuffer(read_exactly(self.file, self.name, offset, count), np.uint8)
-        return self.encoding.decode(raw.reshape(stop - start, row_bytes), self.columns)
+        raw = read_exactly(self.file, self.name, offset, count)
+        return np.frombuffer(raw, np.uint8).reshape(stop - start, row_bytes)
+
+    def read_stored(self, start: int, stop: int) -> NDArray[np.float32]:
+        """Rows [start, stop), decoded into float32 [n, columns]. Raises as `read_raw` does."""
+        return self.encoding.decode(self.read_raw(start, stop), self.columns)
 
 
 def tensors_of(parts: Mapping[Path, Head]) -> dict[str, GgufTensor]:
@@ -84,10 +87,10 @@ def _tensor(path: Path, extent: TensorExtent) -> GgufTensor:
     return GgufTensor(extent.name, encoding, shape, path, extent.offset)
 
 
-def tensors(entry: Path, checkpoint: Checkpoint) -> Iterator[StoredTensor]:
+def tensors(entry: Path, model: Weights) -> Iterator[StoredTensor]:
     """As Format.tensors; what the file has beside the checkpoint's weights is passed over."""
     held = tensors_of(read_parts(entry))
-    for weight in checkpoint.decoder.weights:
+    for weight in model.decoder.weights:
         if weight.source is None:
             continue
         found = held.get(weight.name)
@@ -97,7 +100,7 @@ def tensors(entry: Path, checkpoint: Checkpoint) -> Iterator[StoredTensor]:
                 f"{entry}: tensor {weight.name} {has}",
                 f"the checkpoint's is {list(weight.shape)}: name the one it came from",
             )
-        head_dim = rotated_rows(checkpoint.decoder, weight)
+        head_dim = rotated_rows(model.decoder, weight)
         read = partial(_read, found, head_dim)
         yield StoredTensor(weight, found.encoding.name, found.size, read, head_dim)
 

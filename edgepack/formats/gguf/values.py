@@ -69,6 +69,16 @@ def read_value(cursor: Cursor, key: str, kind: ValueType) -> Stored:
     return value
 
 
+def stored_bytes(kind: ValueType, value: Stored) -> bytes:
+    """Type and value as they were in the file."""
+    if isinstance(value, Array):
+        return struct.pack("<IIQ", kind, value.kind, value.count) + value.data
+    if isinstance(value, str):
+        text = value.encode()
+        return struct.pack("<IQ", kind, len(text)) + text
+    return struct.pack(f"<I{CODES[kind]}", kind, value)
+
+
 def read_array(cursor: Cursor, key: str) -> Array:
     kind, count = read_type(cursor), cursor.u64()
     start = cursor.at

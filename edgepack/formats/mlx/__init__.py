@@ -19,9 +19,16 @@ from edgepack.formats.mlx.layout import CONFIG, INDEX, WEIGHTS
 from edgepack.formats.mlx.plan import MlxPlan
 from edgepack.formats.mlx.reader import inspect, is_mlx, written_by
 from edgepack.formats.mlx.tensors import tensors
-from edgepack.formats.protocol import DEFAULTS, Exporter, Options, StoredTensor
+from edgepack.formats.protocol import (
+    DEFAULTS,
+    Exporter,
+    Options,
+    StoredTensor,
+    Weights,
+    checkpoint_of,
+)
 from edgepack.memory import Program
-from edgepack.models import Checkpoint, Decoder
+from edgepack.models import Decoder
 from edgepack.models.source import SIDE_FILES
 from edgepack.quant.schemes import Scheme, Schemes, mlx
 from edgepack.quant.schemes.mlx import MlxScheme
@@ -43,17 +50,17 @@ class Mlx:
         dtype = scheme.dtype if isinstance(scheme, MlxScheme) else None
         return ((dtype or decoder.dtype).lower(),)
 
-    def plan(self, checkpoint: Checkpoint, scheme: Scheme, options: Options = DEFAULTS) -> MlxPlan:
+    def plan(self, model: Weights, scheme: Scheme, options: Options = DEFAULTS) -> MlxPlan:
         """mlx-lm's cache grows with the conversation: no file says how far."""
         assert isinstance(scheme, MlxScheme), scheme.name
         options.check_whole(self.name)
-        return MlxPlan(checkpoint, scheme)
+        return MlxPlan(checkpoint_of(model, self.name), scheme)
 
     def inspect(self, path: Path) -> Artifact:
         return inspect(path)
 
-    def tensors(self, entry: Path, checkpoint: Checkpoint) -> Iterator[StoredTensor]:
-        return tensors(entry, checkpoint)
+    def tensors(self, entry: Path, model: Weights) -> Iterator[StoredTensor]:
+        return tensors(entry, model)
 
     def find(self, folder: Path) -> tuple[Path, ...]:
         """config.json, where MLX weights lie beside it: a checkpoint has the same names."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, cast
 from edgepack.errors import DamagedInput, Unsupported
 from edgepack.formats.mlx.modules import AFFINE, BIASES, LEVELS, SCALES, Settings
 from edgepack.formats.mlx.reader import read_head
-from edgepack.formats.protocol import StoredTensor
-from edgepack.models import Checkpoint, TensorRef, Weight
+from edgepack.formats.protocol import StoredTensor, Weights
+from edgepack.models import TensorRef, Weight
 from edgepack.models.decoder import DType
 from edgepack.models.safetensors import read_exactly
 from edgepack.quant.groups import GroupAffine, Mxfp4, group_affine, mxfp4
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-def tensors(entry: Path, checkpoint: Checkpoint) -> Iterator[StoredTensor]:
+def tensors(entry: Path, model: Weights) -> Iterator[StoredTensor]:
     """As Format.tensors; what the files have beside the checkpoint's weights is passed over."""
     head = read_head(entry)
     held = {name: ref for shard in head.shards.values() for name, ref in shard.items()}
     quantized = {m.path + LEVELS: m.settings for m in head.modules if m.settings}
-    for weight in checkpoint.decoder.weights:
+    for weight in model.decoder.weights:
         if weight.source is None:
             continue
         ref, settings = held.get(weight.source), quantized.get(weight.source)

@@ -27,9 +27,16 @@ from edgepack.formats.onnx.graph import DATA_FILE, MODEL_FILE
 from edgepack.formats.onnx.plan import SIDE_FILES, OnnxPlan
 from edgepack.formats.onnx.reader import inspect, written_by
 from edgepack.formats.onnx.weights import tensors
-from edgepack.formats.protocol import DEFAULTS, Exporter, Options, StoredTensor
+from edgepack.formats.protocol import (
+    DEFAULTS,
+    Exporter,
+    Options,
+    StoredTensor,
+    Weights,
+    checkpoint_of,
+)
 from edgepack.memory import Program
-from edgepack.models import Checkpoint, Decoder
+from edgepack.models import Decoder
 from edgepack.quant.schemes import Scheme, Schemes, onnx
 
 __all__ = ["Onnx"]
@@ -48,16 +55,16 @@ class Onnx:
         """K and V are what activations are."""
         return ("f16" if scheme.name == "F16" else "f32",)
 
-    def plan(self, checkpoint: Checkpoint, scheme: Scheme, options: Options = DEFAULTS) -> OnnxPlan:
+    def plan(self, model: Weights, scheme: Scheme, options: Options = DEFAULTS) -> OnnxPlan:
         """GenAI makes room for the whole of a conversation before it begins: so many tokens."""
         options.check_whole(self.name)
-        return OnnxPlan(checkpoint, scheme, options.context)
+        return OnnxPlan(checkpoint_of(model, self.name), scheme, options.context)
 
     def inspect(self, path: Path) -> Artifact:
         return inspect(path)
 
-    def tensors(self, entry: Path, checkpoint: Checkpoint) -> Iterator[StoredTensor]:
-        return tensors(entry, checkpoint)
+    def tensors(self, entry: Path, model: Weights) -> Iterator[StoredTensor]:
+        return tensors(entry, model)
 
     def find(self, folder: Path) -> tuple[Path, ...]:
         """Of an encoder and a decoder, the encoder."""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgepack.errors import Unsupported
 from edgepack.formats.onnx.tensors import Stored, damaged, read_model, stored
-from edgepack.formats.protocol import StoredTensor
-from edgepack.models import Checkpoint, Weight
+from edgepack.formats.protocol import StoredTensor, Weights
+from edgepack.models import Weight
 from edgepack.models.safetensors import read_exactly
 from edgepack.quant.encodings import ENCODINGS
 from edgepack.quant.nbits import BlockInts, Planes, ScaleType, block_ints
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 FLOATS = ("F32", "F16")
 
 
-def tensors(entry: Path, checkpoint: Checkpoint) -> Iterator[StoredTensor]:
+def tensors(entry: Path, model: Weights) -> Iterator[StoredTensor]:
     """As Format.tensors. Raises Unsupported for a graph that names its weights otherwise."""
-    model = read_model(entry)
-    held = {found.name: found for found in stored(entry, model)}
-    blocks = _blocks(model)
-    for weight in checkpoint.decoder.weights:
+    graph = read_model(entry)
+    held = {found.name: found for found in stored(entry, graph)}
+    blocks = _blocks(graph)
+    for weight in model.decoder.weights:
         if weight.source is None:
             continue
         found = held.get(weight.name)

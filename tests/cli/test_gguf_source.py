@@ -1,0 +1,49 @@
+"""A GGUF where a checkpoint is usual, as a terminal sees it."""
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def half(run, reasoner, tmp_path_factory):
+    path = tmp_path_factory.mktemp("half") / "reasoner-F16.gguf"
+    assert run("quantize", reasoner, "--scheme", "F16", "-o", path).code == 0
+    return path
+
+
+def test_quantized_measured_and_compared(run, reasoner, half, few_documents, tmp_path):
+    done = run("quantize", half, "--scheme", "Q4_K_M", "-o", tmp_path / "out",
+               "--report", tmp_path / "tensors.json")  # fmt: skip
+    assert done.code == 0, done.err
+    path = tmp_path / "out" / "reasoner-Q4_K_M.gguf"
+    found = run("report", path, "--reference", half, "--json").result
+    assert (found["reference"], found["misplaced"]) == ("reasoner", [])
+    assert run("report", path, "--reference", reasoner, "--json").result["misplaced"] == []
+    done = run("validate", path, "--reference", reasoner, "--corpus", few_documents)
+    assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("quantize", "HALF", "--to", "mlx:4bit-g64", "-o", "OUT"), 1, "--to gguf takes it"),
+        (("pack", "HALF", "-o", "OUT"), 1, "give the checkpoint it came from"),
+        (("fit", "HALF"), 1, "give the checkpoint it came from"),
+        (("validate", "HALF", "--reference", "HALF"), 1, "give the checkpoint it came from"),
+        (("quantize", "no.gguf", "--scheme", "F16", "-o", "OUT"), 6, "no such file"),
+    ],
+)
+def test_what_it_is_not_for(run, half, tmp_path, arguments, code, said):
+    names = {"HALF": half, "OUT": tmp_path / "out"}
+    done = run(*(names.get(argument, argument) for argument in arguments))
+    assert (done.code, said in done.err) == (code, True), done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_has_lost_already(run, half, tmp_path):
+    small, out = tmp_path / "small.gguf", tmp_path / "out.gguf"
+    assert run("quantize", half, "--scheme", "Q8_0", "-o", small).code == 0
+    arguments = ("quantize", small, "--scheme", "Q4_K_M", "-o", out)
+    done = run(*arguments)
+    assert done.code == 2
+    assert "--allow-requantize" in done.err
+    assert run(*arguments, "--allow-requantize").code == 0
