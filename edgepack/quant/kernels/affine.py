@@ -24,7 +24,6 @@ from edgepack.quant.kernels.lane_tiles import (
 )
 from edgepack.quant.kernels.lanes import (
     LANES,
-    Lanes,
     get,
     magnitude,
     put,
@@ -83,20 +82,31 @@ def get_scales(block: NDArray[np.uint8], s: int) -> tuple[np.float32, np.float32
 
 
 @inner
-def put_levels(
+def stored_levels(
     x: NDArray[np.float32], levels: Tile, lane: int, top: np.float32,
-    stored: NDArray[np.float32], block: NDArray[np.uint8],
+    block: NDArray[np.uint8], row: NDArray[np.float32],
 ) -> None:  # fmt: skip
-    """Write the levels of x float32[256]: two neighbouring sub-blocks share 32 bytes of nibbles.
+    """Nearest levels of x float32[256] for the scales as stored; those of the search if one is 0.
 
-    stored float32[8, 2] has `get_scales` of every sub-block.
+    They go to row float32[256].
     """
+    for s in range(8):
+        scale, offset = get_scales(block, s)
+        for k in range(2 * s, 2 * s + 2):
+            if scale == ZERO:
+                put(row, k, column(levels, lane, k))
+            else:
+                put(row, k, nearest_between((get(x, k) + offset) / scale, ZERO, top))
+
+
+@inner
+def put_levels(row: NDArray[np.float32], block: NDArray[np.uint8]) -> None:
+    """Write levels float32[256]: two neighbouring sub-blocks share 32 bytes of nibbles."""
     fifths, nibbles = block[16:-128], block[-128:]
     for half in range(2):
         fifth_bits, bit = splat(ZERO), ONE
         for pair in range(4):
-            low = stored_levels(x, levels, lane, top, stored, 4 * pair + half)
-            high = stored_levels(x, levels, lane, top, stored, 4 * pair + 2 + half)
+            low, high = get(row, 4 * pair + half), get(row, 4 * pair + 2 + half)
             low_fifth = select(low > _FIFTEEN, ONE, ZERO)
             high_fifth = select(high > _FIFTEEN, ONE, ZERO)
             fifth_bits += bit * (low_fifth + _TWO * high_fifth)
@@ -106,18 +116,6 @@ def put_levels(
             put_bytes(nibbles, 2 * pair + half, low + _SIXTEEN * high)
         if fifths.size:
             put_bytes(fifths, half, fifth_bits)
-
-
-@inner
-def stored_levels(
-    x: NDArray[np.float32], levels: Tile, lane: int, top: np.float32,
-    stored: NDArray[np.float32], k: int,
-) -> Lanes:  # fmt: skip
-    """Nearest levels of 16 weights for the scales as stored; those of the search if that is 0."""
-    scale, offset = stored[k >> 1, 0], stored[k >> 1, 1]
-    if scale == ZERO:
-        return column(levels, lane, k)
-    return nearest_between((get(x, k) + offset) / scale, ZERO, top)
 
 
 @inner
@@ -142,7 +140,7 @@ def encode(
     scales, offsets = np.empty(8 * LANES, np.float32), np.empty(8 * LANES, np.float32)
     weight, sums = np.empty(8 * _SUB, np.float32), np.empty(8 * LANES, np.float32)
     units, weighted = np.empty(2 * LANES, np.float32), importance.shape[0] > 0
-    stored = np.empty((8, 2), np.float32)
+    row = np.empty(256, np.float32)
     trials = TRIALS if weighted else trials
     for first in range(0, blocks.shape[0], LANES):
         fill(blocks, first, tile)
@@ -162,6 +160,5 @@ def encode(
             put_half(block, 0, units[lane])
             put_half(block, 2, units[LANES + lane])
             put_scales(scales, offsets, lane, block[4:16])
-            for s in range(8):
-                stored[s] = get_scales(block, s)
-            put_levels(blocks[first + lane], levels, lane, top, stored, block)
+            stored_levels(blocks[first + lane], levels, lane, top, block, row)
+            put_levels(row, block)

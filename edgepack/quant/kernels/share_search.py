@@ -35,12 +35,9 @@ def share(
     scales: Tile, offsets: Tile, last: np.float32, weighted: bool, sums: Tile, units: Tile
 ) -> None:
     """Replace scales and offsets by their shares; fills units, vector 0 and vector 1."""
-    if weighted:
-        put(units, 0, fit_shares(scales, sums, last))
-        put(units, 1, fit_shares(offsets, sums, last))
-    else:
-        put(units, 0, plain_shares(scales, last))
-        put(units, 1, plain_shares(offsets, last))
+    for k, values in enumerate((scales, offsets)):
+        unit = fit_shares(values, sums, last) if weighted else plain_shares(values, last)
+        put(units, k, unit)
 
 
 @inner
