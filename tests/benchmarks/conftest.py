@@ -27,7 +27,10 @@ def peak():
         print("PEAK", *(line.split()[1] for line in status if line.startswith("VmHWM")))
 atexit.register(peak)
 sys.argv = sys.argv[1:]
-runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+if sys.argv[0].endswith(".py"):
+    runpy.run_path(sys.argv[0], run_name="__main__")
+else:
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 
 
@@ -41,7 +44,7 @@ class Run:
 
 @pytest.fixture(scope="session")
 def timed():
-    """`timed(module, *arguments)`: `python -m module arguments` as a process of its own.
+    """`timed(program, *arguments)`: a module, or a script, as a process of its own.
 
     Linux only: its peak is read from /proc, which getrusage does not know apart from its parent's.
     """
@@ -50,10 +53,10 @@ def timed():
     return _timed
 
 
-def _timed(module: str, *arguments: object, python: str = sys.executable) -> Run:
+def _timed(program: object, *arguments: object, python: str = sys.executable) -> Run:
     start = time.perf_counter()
     done = subprocess.run(
-        [python, "-c", RUN, module, *map(str, arguments)], capture_output=True, text=True
+        [python, "-c", RUN, str(program), *map(str, arguments)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-2000:]
     kilobytes = int(done.stdout.rpartition("PEAK ")[2])

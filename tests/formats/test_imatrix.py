@@ -145,17 +145,3 @@ def test_without_ggml_its_encodings_are_missing(checkpoint, monkeypatch):
         formats.named("gguf").plan(model, scheme("IQ3_S"))
     assert "python -m pip install libggml-python" in caught.value.hint
     ggml._library.cache_clear()
-
-
-@pytest.mark.oracle
-@pytest.mark.parametrize("name", ggml.GGML_ENCODINGS)
-def test_ggml_decodes_what_it_encoded(name):
-    pytest.importorskip("libggml")
-    gguf = pytest.importorskip("gguf")
-    rows = np.random.default_rng(0).standard_normal((3, 512)).astype(np.float32)
-    encoding = ggml.STORED[name]
-    data = encoding.encode(rows, np.ones(512, np.float32))
-    decoded = encoding.decode(data, 512)
-    kind = gguf.GGMLQuantizationType[name]
-    np.testing.assert_array_equal(decoded, gguf.quants.dequantize(data, kind))
-    assert np.corrcoef(decoded.ravel(), rows.ravel())[0, 1] > 0.7
