@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self
 
@@ -68,12 +68,18 @@ class Journal:
 
 
 def names(path: Path) -> tuple[str, ...]:
-    """The files that the journal at `path` speaks of; none where it is not readable."""
+    """The files that the journal at `path` speaks of, all of them below its folder.
+
+    None where it is not readable, or not one of ours: it speaks of files elsewhere.
+    """
     try:
         head: Any = json.loads(path.read_bytes().splitlines()[0])
-        return tuple(str(name) for name in head["files"])
+        found = tuple(PurePosixPath(name) for name in head["files"])
     except (OSError, ValueError, LookupError, TypeError):
         return ()
+    if any(name.is_absolute() or ".." in name.parts for name in found):
+        return ()
+    return tuple(map(str, found))
 
 
 def allocated(folder: Path) -> int:

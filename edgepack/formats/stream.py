@@ -87,7 +87,7 @@ def _journal(
     model: Weights, targets: Sequence[Target], plans: Sequence[Plan], root: Path
 ) -> Journal:
     """The journal of these plans in `root`; what makes a slab what it is is part of their name."""
-    facts = [__version__, str(slabs.SLAB_ELEMENTS)]
+    facts = [__version__, str(slabs.SLAB_ELEMENTS), repr(model.decoder)]
     facts += (f"{path} {stamp}" for path, stamp in model.stamps.items())
     files: dict[str, int] = {}
     for target, plan in zip(targets, plans, strict=True):

@@ -66,7 +66,7 @@ class Choice:
         self._check_overrides(tuple(own), of)
         shared = self._shared(tuple(form for form, name in own.items() if not name), of)
         found = (
-            (form, of(form).scheme(name, plain=self.plain) if name else shared[form])
+            (form, self._own(of(form), name) if name else shared[form])
             for form, name in own.items()
         )
         return tuple((form, scheme and self.adapted(scheme)) for form, scheme in found)
@@ -105,8 +105,9 @@ class Choice:
             name, _, scheme = entry.partition(":")
             name = name.lower()
             if found.setdefault(name, scheme) != scheme:
+                both = " and ".join(each or "no scheme" for each in (found[name], scheme))
                 raise UsageError(
-                    f"--to {name} was given twice, with {found[name] or 'no scheme'} and {scheme}",
+                    f"--to {name} was given twice, with {both}",
                     "a package holds one artifact of each format",
                 )
         return {formats.named(name): scheme for name, scheme in found.items()}
@@ -129,7 +130,13 @@ class Choice:
             raise UsageError(f"{asked} is for gguf, and {names} was asked for", "leave it out")
 
     def _shared(self, chosen: tuple[Format, ...], of: SchemesOf) -> dict[Format, Scheme | None]:
-        """What --scheme or --bits means for each format."""
+        """What --scheme or --bits means for each format.
+
+        Raises UsageError where it means nothing, for every format has a scheme of its own.
+        """
+        asked = f"--scheme {self.scheme}" if self.scheme else self.bits and f"--bits {self.bits}"
+        if asked and not chosen and asked.lower() != f"--scheme {AUTO}":
+            raise UsageError(f"{asked}: every --to names a scheme of its own", "leave one of them")
         if self.bits is not None:
             return {form: self._at(of(form), self.bits) for form in chosen}
         if self.scheme is None or self.scheme.lower() == AUTO or not chosen:
@@ -139,6 +146,9 @@ class Choice:
         if bits is None:
             raise _unknown_scheme(self.scheme, chosen, of)
         return {form: scheme or self._at(of(form), bits) for form, scheme in known.items()}
+
+    def _own(self, schemes: Schemes, name: str) -> Scheme | None:
+        return None if name.lower() == AUTO else schemes.scheme(name, plain=self.plain)
 
     def _at(self, schemes: Schemes, bits: int) -> Scheme:
         group = self.group if schemes.GROUPS else None

@@ -55,9 +55,10 @@ def staged(out: Path, *, force: bool = False) -> Iterator[Path]:
     Where OUT names a file (`model.gguf`), the one file in the folder becomes OUT. The folder is
     empty, but for what an interrupted run wrote under a journal: the next one goes on from there.
 
-    A failed verdict leaves OUT.partial for inspection, an interruption leaves it to be resumed; any
-    other error removes it. An earlier OUT stays whole until the rename. Raises OutputError when OUT
-    may not be replaced, another run is writing it, or the folder cannot be made.
+    A failed verdict leaves OUT.partial for inspection; an undecided one, or an interruption, leaves
+    it to be resumed; any other error removes it. An earlier OUT stays whole until the rename.
+    Raises OutputError when OUT may not be replaced, another run is writing it, or the folder cannot
+    be made.
     """
     check_output(out, force=force)
     partial = _partial(out)
@@ -65,9 +66,13 @@ def staged(out: Path, *, force: bool = False) -> Iterator[Path]:
     try:
         yield partial
         (partial / journal.NAME).unlink(missing_ok=True)
+        _prune(partial)
         _sync(partial)
         _publish(partial, out)
-    except (FidelityFailed, FidelityInconclusive):
+    except FidelityFailed:
+        (partial / journal.NAME).unlink(missing_ok=True)  # the next run is to make it anew
+        raise
+    except FidelityInconclusive:
         raise
     except KeyboardInterrupt as stop:
         if (partial / journal.NAME).is_file():
@@ -103,6 +108,13 @@ def _claim(partial: Path) -> int | None:
         raise OutputError(f"{partial} holds files of somebody else", "move it away by hand")
     _clear(partial, {partial / name for name in resumable | {journal.NAME}} if resumable else set())
     return lock
+
+
+def _prune(folder: Path) -> None:
+    """Remove empty folders: an interrupted run may have been for other formats."""
+    for entry in folder.iterdir():
+        if entry.is_dir() and not any(entry.iterdir()):
+            entry.rmdir()
 
 
 def _clear(folder: Path, kept: set[Path]) -> None:

@@ -89,8 +89,7 @@ def test_a_crude_scheme_fails_and_publishes_nothing(run, reasoner, tmp_path):
     assert done.result["out"] == str(tmp_path / "out.partial")
     assert not out.exists()
     left = sorted(path.name for path in (tmp_path / "out.partial").iterdir())
-    # to look at, and to be measured again without being encoded again; no manifest
-    assert left == [".edgepack-journal", "fidelity.json", "reasoner-Q2_K.gguf"]
+    assert left == ["fidelity.json", "reasoner-Q2_K.gguf"]  # to look at, and no manifest
     validated = run("validate", tmp_path / "out.partial", "--reference", reasoner, "--json")
     assert validated.code == 4
     assert validated.result["verdict"] == "fail"

@@ -17,20 +17,21 @@ import sys
 import onnxruntime
 
 
-def resident():
+def held():
     with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+        return next(1024 * int(line.split()[1]) for line in status if line.startswith("RssAnon"))
 
 
-before = resident()
+before = held()
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
-print(1024 * (resident() - before))
+print(held() - before)
 """
+SESSION, EMBEDDING = 20 * MIB, "token_embd.weight"
 
 
 @pytest.fixture(scope="module")
 def models(builder, tmp_path_factory):
-    """Two of 26 M parameters, of which the head is 16 M, or two matrices of 8 M."""
+    """Of 65 M parameters in the embedding, which is the head too; or half as many in each."""
     made = {}
     for tied in (True, False):
         made[tied] = open_checkpoint(
@@ -39,10 +40,10 @@ def models(builder, tmp_path_factory):
                     tmp_path_factory.mktemp("model") / "m",
                     "qwen2",
                     tokenizer=builder.byte_level_tokenizer(290),
-                    hidden_size=512,
-                    intermediate_size=2048,
-                    num_attention_heads=8,
-                    vocab_size=32_000 if tied else 16_000,
+                    hidden_size=1024,
+                    intermediate_size=1024,
+                    num_attention_heads=16,
+                    vocab_size=64_000 if tied else 32_000,
                     tie_word_embeddings=tied,
                 )
             )
@@ -54,7 +55,11 @@ def models(builder, tmp_path_factory):
 @pytest.mark.parametrize("scheme", ["F32", "F16", "int8-g32", "int4-g32"])
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 def test_what_is_held_is_what_the_law_says(models, written, tmp_path, tied, scheme):
-    """Anonymous memory: pages of the file that are only mapped can be evicted."""
+    """Anonymous memory: mapped pages of a file can be evicted.
+
+    Rows of a float embedding are looked up where the file is mapped, and are counted all the same.
+    The smallest copy here, of a tied embedding in 4 bits, is 39 MiB: more than the tolerance.
+    """
     form, checkpoint = named("onnx"), models[tied]
     chosen = form.schemes.scheme(scheme)
     artifact = written(form, checkpoint, chosen, tmp_path)
@@ -62,4 +67,6 @@ def test_what_is_held_is_what_the_law_says(models, written, tmp_path, tied, sche
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
     decoder = checkpoint.decoder
     law = weight_bytes(decoder, chosen) + copied_bytes(decoder, chosen, form.program)
-    assert int(done.stdout) == pytest.approx(law, abs=28 * MIB)
+    if scheme in ("F32", "F16"):
+        law -= next(a for a in chosen.assign(decoder) if a.weight.role == EMBEDDING).stored_bytes
+    assert int(done.stdout) == pytest.approx(law + SESSION, abs=28 * MIB)

@@ -56,8 +56,12 @@ def test_every_format_may_have_a_scheme_of_its_own():
         "Q6_K",
         None,
     ]
-    with pytest.raises(UsageError, match="gguf was given twice, with Q6_K and Q8_0"):
-        Choice(to=("gguf:Q6_K", "gguf:Q8_0")).picks()
+    assert Choice(to=("gguf:auto", "mlx:4bit-g32")).picks()[0][1] is None
+    with pytest.raises(UsageError, match="gguf was given twice, with Q6_K and no scheme"):
+        Choice(to=("gguf:Q6_K", "gguf")).picks()
+    for ignored in ({"scheme": "nonsense"}, {"bits": 99}):
+        with pytest.raises(UsageError, match="names a scheme of its own"):
+            Choice(to=("gguf:Q6_K",), **ignored).picks()
 
 
 def test_groups_are_for_the_formats_that_have_them():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgepack import formats
 from edgepack.formats import slabs
 from edgepack.formats.journal import NAME, Journal, allocated
 from edgepack.pipeline.choice import Choice
@@ -58,7 +60,11 @@ def model(builder, tmp_path, monkeypatch):
 
 
 def content(folder):
-    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    """Every file's bytes, and every folder."""
+    return {
+        path.relative_to(folder): path.read_bytes() if path.is_file() else None
+        for path in folder.rglob("*")
+    }
 
 
 def stop_after(monkeypatch, count):
@@ -138,6 +144,36 @@ def test_another_scheme_starts_over_and_leaves_nothing_of_the_first(
     quantize(str(model), other, tmp_path / "out")
     assert encoded[0] - before > 7
     assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("to", ["gguf", "onnx"])
+def test_another_config_starts_over(builder, tmp_path, monkeypatch, to):
+    """What follows from it alone, tables and factors of rotary angles, comes first of all slabs."""
+    choice, models = Choice(to=(to,), scheme="F32"), {}
+    for theta in (500.0, 10000.0):
+        models[theta] = builder.write(tmp_path / f"{theta}", "llama", rope_theta=theta)
+    quantize(str(models[500.0]), choice, tmp_path / "whole")
+    model = models[10000.0]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        stop_after(patch, 7)
+        quantize(str(model), choice, tmp_path / "out")
+    (model / "config.json").write_bytes((models[500.0] / "config.json").read_bytes())
+    quantize(str(model), choice, tmp_path / "out")
+    found, expected = content(tmp_path / "out"), content(tmp_path / "whole")
+    assert list(found.values()) == list(expected.values()) or to == "gguf"
+    form = formats.named(to)
+    (ours,), (theirs,) = (form.find(tmp_path / name) for name in ("out", "whole"))
+    assert form.inspect(ours).tensor_digest == form.inspect(theirs).tensor_digest
+
+
+def test_a_journal_speaks_of_nothing_outside_its_folder(model, tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / "out.partial").mkdir()
+    journal = {"plan": "x", "files": {"../victim": 4}}
+    (tmp_path / "out.partial" / NAME).write_text(json.dumps(journal) + "\n0\n")
+    quantize(str(model), FOUR_BITS, tmp_path / "out")
+    assert victim.read_text() == "mine"
 
 
 @pytest.mark.parametrize("change", ["touch", "cut", "journal"])
