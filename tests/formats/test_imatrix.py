@@ -50,6 +50,7 @@ def test_every_expert_has_a_count_and_one_never_seen_counts_one(imatrix_file, tm
         (floats(1, 1), {"count": -1}, "counts holds -1.0 at 0"),
         (floats(1, 1), {"without": ["counts"]}, "counts is missing; a tensor of F32"),
         (np.ones(2, np.float16), {}, "in_sum2 is of type F16; a tensor of F32"),
+        (floats(1, 1e21), {"count": 1}, "has a mean square of 1e\\+21; at most 1e\\+20"),
         (floats(1, 1, 1), {"counts": floats(1, 1)}, "has 3 sums and 2 counts"),
     ],
 )

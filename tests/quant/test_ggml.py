@@ -27,7 +27,7 @@ def test_what_was_encoded_is_decoded_as_gguf_py_does(encoding):
 
 
 @pytest.mark.parametrize("value", [0, 1, 1e-38, -65504])
-@pytest.mark.parametrize("importance", [0, 1, 1e30])
+@pytest.mark.parametrize("importance", [0, 1, 1e20])
 def test_extremes_stay_finite(encoding, value, importance):
     rows = np.full((2, 256), value, np.float32)
     rows[1, 1:] /= 3

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+LARGEST = 1e20  # massive activations reach 1e8; errors weighed beyond 1e26 overflow, ggml aborts
 SUMS, COUNTS = ".in_sum2", ".counts"
 DATASETS, CHUNKS = "imatrix.datasets", "imatrix.chunk_count"
 
@@ -112,7 +113,14 @@ def _columns(path: Path, tensors: dict[str, TensorExtent], name: str) -> NDArray
     counts = np.rint(counts).reshape(-1, 1)
     rows = sums.reshape(counts.size, -1)
     means = np.ones_like(rows)
-    np.divide(rows, counts, out=means, where=counts > 0)
+    with np.errstate(over="ignore"):
+        np.divide(rows, counts, out=means, where=counts > 0)
+    if means.max(initial=0) > LARGEST:
+        raise _fault(
+            path,
+            f"{name} has a mean square of {means.max():.3g}",
+            f"at most {LARGEST:.0g} is required",
+        )
     return means.reshape(-1)
 
 
