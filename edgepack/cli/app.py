@@ -10,6 +10,7 @@ import typer
 
 from edgepack import __version__
 from edgepack.cli import options as given
+from edgepack.cli.manifests import manifest_app
 from edgepack.cli.output import Answer, command, progress
 from edgepack.cli.profiles import profiles_app
 
@@ -21,9 +22,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain help, in half the time
     context_settings={"help_option_names": ["-h", "--help"]},
-)
-manifest_app = typer.Typer(
-    help="What a package says of itself.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(profiles_app, name="profiles")
 app.add_typer(manifest_app, name="manifest")
@@ -136,12 +134,7 @@ def quantize(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")
     ] = False,
-    report_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--report", metavar="FILE", help="Compare what was written, tensor by tensor: JSON."
-        ),
-    ] = None,
+    report_file: given.ReportFile = None,
     as_json: given.Json = False,
     quiet: given.Quiet = False,
 ) -> Answer:
@@ -278,21 +271,6 @@ def verify(
 
     checked = manifest.verify(package, open_model(source) if source else None)
     return Answer(plain(checked), lambda: tables.verified(package, checked))
-
-
-@manifest_app.command("show")
-@command
-def manifest_show(
-    package: Annotated[Path, typer.Argument(metavar="DIR", help="A package made by pack.")],
-    as_json: given.Json = False,
-) -> Answer:
-    """Print edgepack.toml, read and checked."""
-    from edgepack import manifest
-    from edgepack.cli import tables
-    from edgepack.cli.plain import plain
-
-    found = manifest.read(package)
-    return Answer(plain(found), lambda: tables.write(manifest.dumps(found).rstrip()))
 
 
 def _target(device: str | None, memory: str | None) -> Any:

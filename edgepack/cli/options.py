@@ -55,6 +55,10 @@ Made = Annotated[str, typer.Argument(metavar="ARTIFACT", help="A file or a packa
 Reference = Annotated[
     str, typer.Option(metavar="MODEL", help="The full-precision checkpoint it came from.")
 ]
+ReportFile = Annotated[
+    Path | None,
+    typer.Option("--report", metavar="FILE", help="JSON: how far each tensor is from MODEL's."),
+]
 
 # what reaches into a GGUF, as llama-quantize has it
 TensorTypes = Annotated[

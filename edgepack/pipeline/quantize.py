@@ -51,7 +51,7 @@ def quantize(
 ) -> Quantized:
     """Write `model` in every chosen format to OUT: one file, or a folder.
 
-    With `tensors`, a file, what was written is then compared with `model`, tensor by tensor.
+    With `tensors`, a file, what was written is compared with `model` before it is published.
 
     Raises UsageError for unknown names, OutputError for an existing OUT or too little space, and
     whatever opening or reading the checkpoint raises; OUT is then as it was.
@@ -62,7 +62,7 @@ def quantize(
         _check_one_file(out, chosen, options)
     check_output(out, force=force)
     if tensors:
-        check_report(tensors, force=force)
+        check_report(tensors, work, force=force)
     options = replace(options, importance=choice.importance())
     planned = work.plan(chosen, options)
     if dry_run:
@@ -70,13 +70,11 @@ def quantize(
     check_space(out, sum(p.size for p in planned))
     with staged(out, force=force) as folder:
         artifacts = work.write(chosen, options, folder, report)
+        if tensors:
+            entries = {_published(artifact, out): artifact.entry(folder) for artifact in artifacts}
+            write_report(tensors, entries, work.weights, report)
     if formats.names_file(out):
         artifacts = tuple(_renamed(artifact, out.name) for artifact in artifacts)
-    if tensors:
-        root = out.parent if formats.names_file(out) else out
-        write_report(
-            tensors, [artifact.entry(root) for artifact in artifacts], work.weights, report
-        )
     return Quantized(out, planned, artifacts)
 
 
@@ -120,6 +118,11 @@ def write(
         artifact.within(place.relative_to(folder))
         for artifact, place in zip(artifacts, places, strict=True)
     )
+
+
+def _published(artifact: Artifact, out: Path) -> Path:
+    """Where the entry of `artifact` will be."""
+    return out if formats.names_file(out) else artifact.entry(out)
 
 
 def _renamed(artifact: Artifact, name: str) -> Artifact:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from edgepack import formats
@@ -12,7 +12,7 @@ from edgepack.fidelity.tensors import TensorReport, compare
 from edgepack.formats import Weights
 from edgepack.pipeline.progress import Report, silent, staged_progress
 from edgepack.pipeline.validate import artifact_entry
-from edgepack.pipeline.work import work_on
+from edgepack.pipeline.work import Work, work_on
 
 SCHEMA = "edgepack.tensors/1"
 
@@ -26,20 +26,27 @@ def report(artifact: str, reference: str, *, progress: Report = silent) -> Tenso
     return _compared(entry, artifact, work_on(reference).weights, progress)
 
 
-def check_report(path: Path, *, force: bool) -> None:
-    """Raises OutputError where the report FILE may not be written, before hours of encoding."""
+def check_report(path: Path, work: Work, *, force: bool) -> None:
+    """Whether there can be a report in the file `path`: asked before hours of encoding.
+
+    Raises OutputError where it may not be written, Unsupported for a model that is no decoder.
+    """
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise OutputError(f"{path} is no place for a file", "give another --report")
     if path.exists() and not force:
         raise OutputError(f"{path} exists", "choose another --report, or replace it with --force")
+    _ = work.weights
 
 
-def write_report(path: Path, entries: Sequence[Path], model: Weights, progress: Report) -> None:
-    """Compare the artifacts at `entries` with `model`, and write what was found as JSON.
+def write_report(
+    path: Path, entries: Mapping[Path, Path], model: Weights, progress: Report
+) -> None:
+    """Compare artifacts with `model`, and write what was found as JSON.
 
-    Raises OutputError where the disk refuses.
+    `entries` maps where artifacts will be to where they are. Raises OutputError where the disk
+    refuses.
     """
-    found = [_compared(entry, str(entry), model, progress) for entry in entries]
+    found = [_compared(entry, str(name), model, progress) for name, entry in entries.items()]
     content = {"schema": SCHEMA, "reports": [report.to_dict() for report in found]}
     try:
         path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")

@@ -6,6 +6,7 @@ llama.cpp takes two programs: a converter, which is not packaged, and the quanti
 is run here, so the whole of its way takes longer than is said.
 """
 
+import filecmp
 import os
 import shutil
 import time
@@ -50,6 +51,25 @@ def test_scheme(benchmark, timed, billion, converted, tmp_path, scheme, ftype):
         f"\n{scheme}: {own:.1f} s, {max(run.megabytes for run in runs):.0f} MB peak; llama.cpp's "
         f"second step alone {peer.seconds:.1f} s ({peer.seconds / own:.1f} times), "
         f"{peer.megabytes:.0f} MB; {own / copied:.1f} times a copy of the checkpoint"
+    )
+
+
+@pytest.mark.oracle
+def test_from_a_gguf(benchmark, timed, billion, converted, tmp_path):
+    """The same file in, the same file out; then the report on it."""
+    theirs, out = tmp_path / "theirs.gguf", tmp_path / "ours.gguf"
+    peer = timed(LLAMA_QUANTIZE, converted, theirs, 15, len(os.sched_getaffinity(0)))
+    arguments = ["edgepack", "quantize", converted, "--scheme", "Q4_K_M", "-o", out, "--force"]
+    runs = []
+    benchmark.pedantic(lambda: runs.append(timed(*arguments)), rounds=ROUNDS, warmup_rounds=1)
+    assert filecmp.cmp(out, theirs, shallow=False)
+    own = min(run.seconds for run in runs)
+    report = timed("edgepack", "report", out, "--reference", billion)
+    benchmark.extra_info["times_llama_quantize"] = peer.seconds / own
+    print(
+        f"\nBF16 GGUF to Q4_K_M: {own:.1f} s, {max(run.megabytes for run in runs):.0f} MB peak; "
+        f"llama.cpp {peer.seconds:.1f} s ({peer.seconds / own:.1f} times), "
+        f"{peer.megabytes:.0f} MB; report {report.seconds:.1f} s, {report.megabytes:.0f} MB"
     )
 
 

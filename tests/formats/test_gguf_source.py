@@ -7,7 +7,7 @@ import pytest
 from gguf import GGUFReader, GGUFValueType, GGUFWriter
 
 from edgepack import formats
-from edgepack.errors import DamagedInput, Missing, Unsupported, UsageError
+from edgepack.errors import DamagedInput, EdgepackError, Missing, Unsupported, UsageError
 from edgepack.fidelity.tensors import compare
 from edgepack.formats import Options
 from edgepack.formats.gguf import Gguf, open_gguf
@@ -229,3 +229,18 @@ def test_a_file_without_an_embedding(foreign):
 def test_no_such_file(tmp_path):
     with pytest.raises(Missing, match="no such file"):
         open_gguf(tmp_path / "none.gguf")
+
+
+def test_a_byte_changed_anywhere_in_the_head_is_no_traceback(converted, checkpoint, tmp_path):
+    content = converted(checkpoint("llama"), "F16").read_bytes()
+    path, random = tmp_path / "changed.gguf", np.random.default_rng(7)
+    refused = 0
+    for _ in range(400):
+        changed = bytearray(content)
+        changed[random.integers(0, 12_000)] ^= 1 << int(random.integers(0, 8))
+        path.write_bytes(changed)
+        try:
+            Gguf().plan(open_gguf(path), SCHEMES["Q4_0"])
+        except EdgepackError:
+            refused += 1
+    assert refused > 20

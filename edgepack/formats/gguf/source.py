@@ -36,7 +36,7 @@ from edgepack.quant.schemes.mix import (
 RULED: Final = frozenset({EMBEDDING, HEAD, Q, K, V, OUT, GATE, UP, DOWN})
 """Matrices of dense decoders; for others, such as experts, llama.cpp has rules of their own."""
 MOST: Final = 2**32 - 1  # keys are stored in 32 bits
-BLOCK: Final = re.compile(r"blk\.(\d{1,5})\.(.+)", re.DOTALL)
+BLOCK: Final = re.compile(r"blk\.(0|[1-9]\d{0,4})\.(.+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,4 +168,4 @@ def _weights(entry: Path, tensors: Mapping[str, GgufTensor]) -> Iterator[Weight]
 def _weight(tensor: GgufTensor) -> Weight:
     named = BLOCK.fullmatch(tensor.name)
     role, layer = (named[2], int(named[1])) if named else (tensor.name, None)
-    return Weight(role, layer, tensor.shape, tensor.name)
+    return Weight(role, layer, tensor.shape or (1,), tensor.name)
