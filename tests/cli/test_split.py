@@ -71,6 +71,7 @@ def test_force_replaces_what_was_split(run, reasoner, tmp_path):
 )
 def test_what_is_refused(run, reasoner, tmp_path, arguments, said):
     given = [str(a).replace("OUT", str(tmp_path / "out")) for a in arguments]
-    done = run("quantize", reasoner, "--scheme", "Q4_K_M", *given)
+    scheme = () if "--to" in given else ("--scheme", "Q4_K_M")
+    done = run("quantize", reasoner, *scheme, *given)
     assert (done.code, said in done.err) == (2, True), done.err
     assert list(tmp_path.iterdir()) == []
