@@ -76,7 +76,7 @@ def pack(request: PackRequest, report: Report = silent) -> Packed:
     context = request.settings.context or DEFAULT_CONTEXT
     options = Options(context=context, importance=importance, split_bytes=request.split_bytes)
     planned = work.plan(chosen, options)
-    staging.check_space(request.out, sum(p.size for p in planned))
+    staging.check_space(request.out, sum(p.space for p in planned))
 
     done: Packed | None = None
     try:

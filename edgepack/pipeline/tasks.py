@@ -77,7 +77,13 @@ class TaskWork:
         for form, _ in chosen:
             options.check_whole(form.name)
         return tuple(
-            Planned(form.name, scheme.name, self._stored_bytes(scheme), exact=False)
+            Planned(
+                form.name,
+                scheme.name,
+                self._stored_bytes(scheme),
+                exact=False,
+                temporary=self._exporter(form).temporary(self.model, scheme),
+            )
             for form, scheme in chosen
         )
 
