@@ -103,7 +103,7 @@ def fit(answer: FitTable) -> None:
         f"{answer.model}: {format_count(answer.parameters)} parameters, "
         f"trained for {answer.context_length:,} tokens",
         f"{answer.hardware.name}: {offered} for a model; "
-        f"context {d.context:,}, {_caches(answer.rows)}, {d.slots} slot{'s' * (d.slots > 1)}",
+        f"context {d.context:,}{_caches(answer.rows)}",
     )
     by_format: dict[str, list[Fit]] = {}
     for row in answer.rows:
@@ -116,14 +116,16 @@ def fit(answer: FitTable) -> None:
 
 
 def _caches(rows: Sequence[Weighed]) -> str:
-    """The types of KV cache, each with its formats where they differ."""
+    """The types of KV cache, each with its formats where they differ, and the number of slots."""
+    if not any(row.fit.footprint.kv for row in rows):
+        return ""
     kept: dict[str, dict[str, None]] = {}
     for row in rows:
         kept.setdefault(row.deployment.kv_type_k, {})[row.form.name] = None
-    if len(kept) == 1:
-        return f"{next(iter(kept))} cache"
     told = (f"{kind} ({', '.join(names)})" for kind, names in kept.items())
-    return f"cache {', '.join(told)}"
+    cache = f"{next(iter(kept))} cache" if len(kept) == 1 else f"cache {', '.join(told)}"
+    slots = rows[0].deployment.slots
+    return f", {cache}, {slots} slot{'s' * (slots > 1)}"
 
 
 def _fit_row(fit: Fit) -> tuple[str, ...]:

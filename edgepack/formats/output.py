@@ -6,10 +6,13 @@ import errno
 from collections.abc import Iterable
 from io import FileIO
 from pathlib import Path
+from typing import Final
 
 from edgepack.errors import OutputError
 from edgepack.formats.protocol import Piece, Plan
 from edgepack.units import format_bytes
+
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Output:
@@ -60,7 +63,7 @@ def _write_whole(file: FileIO, data: bytes | memoryview) -> None:
 
 def disk_error(path: Path, error: OSError) -> OutputError:
     """What to raise where writing `path` failed."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in FULL:
         return OutputError(
             f"{path}: no space left on the device", "free some, or choose another -o"
         )

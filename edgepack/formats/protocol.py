@@ -200,6 +200,10 @@ class Exporter(Protocol):
         """Raises Missing where what it needs is not installed."""
         ...
 
+    def temporary(self, model: TaskModel, scheme: Scheme) -> int:
+        """Bytes on the disk, more or less, beside the artifact's while it is written."""
+        ...
+
     def write(self, model: TaskModel, scheme: Scheme, folder: Path, progress: Progress) -> Artifact:
         """The artifact, in the empty `folder`, described as read back."""
         ...

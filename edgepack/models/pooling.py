@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
+from edgepack.errors import Unsupported
 from edgepack.models.config import read_json, read_objects
 
 Mode = Literal["mean", "cls", "max"]
 
-MODULES: Final = "modules.json"  # the layers that follow the model, with the folder of each
+MODULES: Final = "modules.json"  # the model and the layers that follow, with the folder of each
+KNOWN: Final = ("Transformer", "Pooling", "Normalize")  # the last changes no cosine
 MODES: Final[Mapping[str, Mode]] = MappingProxyType(
     {
         "pooling_mode_mean_tokens": "mean",
@@ -24,8 +26,14 @@ MODES: Final[Mapping[str, Mode]] = MappingProxyType(
 def read(root: Path) -> Mode | None:
     """The one way in which hidden states are pooled; None where nothing, or another way, is said.
 
-    Raises DamagedInput.
+    Raises DamagedInput, Unsupported for a layer that would be lost in an artifact.
     """
+    for module in _modules(root):
+        if _kind(module) not in KNOWN:
+            raise Unsupported(
+                f"{root / MODULES}: a {_kind(module)} layer makes the embeddings",
+                f"edgepack packs sentence encoders of {', '.join(KNOWN)} alone",
+            )
     path = file(root)
     if path is None:
         return None
@@ -36,13 +44,22 @@ def read(root: Path) -> Mode | None:
 
 def file(root: Path) -> Path | None:
     """The config.json of the pooling layer that modules.json names, in a folder of `root`."""
-    path = root / MODULES
-    for module in read_objects(path) if path.is_file() else ():
-        folder, kind = module.get("path"), module.get("type")
-        if isinstance(kind, str) and kind.endswith("Pooling") and _is_plain(folder):
+    for module in _modules(root):
+        folder = module.get("path")
+        if _kind(module) == "Pooling" and _is_plain(folder):
             found = root / str(folder) / "config.json"
             return found if found.is_file() else None
     return None
+
+
+def _modules(root: Path) -> list[dict[str, Any]]:
+    path = root / MODULES
+    return read_objects(path) if path.is_file() else []
+
+
+def _kind(module: Mapping[str, Any]) -> str:
+    """The name of its class, without that of the package it is in."""
+    return str(module.get("type")).rpartition(".")[2]
 
 
 def _is_plain(folder: object) -> bool:

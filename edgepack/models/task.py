@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
 from edgepack.errors import Missing
-from edgepack.models import pooling
+from edgepack.models import pooling, positions
 from edgepack.models.config import Config
 from edgepack.models.outline import Outline, read_outline
 from edgepack.models.source import CONFIG, Source, read_shards, stamp
@@ -51,7 +51,8 @@ def read_task_model(root: Path, name: str, revision: str | None) -> TaskModel:
 
     Raises Missing without weights or tokenizer.json, and as `read_outline` and `read_shards` do.
     """
-    outline = read_outline(root, Config.read(root / CONFIG))
+    config = Config.read(root / CONFIG)
+    outline = read_outline(root, config)
     if not (root / "tokenizer.json").is_file():
         raise Missing(
             f"{root}: no tokenizer.json",
@@ -59,6 +60,9 @@ def read_task_model(root: Path, name: str, revision: str | None) -> TaskModel:
             ".save_pretrained(MODEL)",
         )
     shards, tensors = read_shards(root)
+    usable = positions.usable(tensors, config.values.get("pad_token_id"))
+    if usable is not None:
+        outline = replace(outline, context_length=min(outline.context_length, usable))
     return TaskModel(
         root=root,
         name=name,

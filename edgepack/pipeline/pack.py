@@ -111,7 +111,7 @@ def _prepared(request: PackRequest) -> _Ready:
     weighed = work.weigh(hardware, request.settings, request.choice)
     ready = _Ready(work, hardware, weighed, options, scales, limits)
     planned = work.plan(ready.chosen, options)
-    staging.check_space(request.out, sum(p.size for p in planned))
+    staging.check_space(request.out, sum(p.space for p in planned))
     return ready
 
 

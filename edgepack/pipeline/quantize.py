@@ -17,12 +17,20 @@ from edgepack.pipeline.work import work_on
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """One artifact that would be written; another program's is near `size`, not of it."""
+    """One artifact that would be written; another program's is near `size`, not of it.
+
+    `temporary` bytes more are on the disk while it is.
+    """
 
     format: str
     scheme: str
     size: int
     exact: bool = True
+    temporary: int = 0
+
+    @property
+    def space(self) -> int:
+        return self.size + self.temporary
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +75,7 @@ def quantize(
     planned = work.plan(chosen, options)
     if dry_run:
         return Quantized(out, planned, ())
-    check_space(out, sum(p.size for p in planned))
+    check_space(out, sum(p.space for p in planned))
     with staged(out, force=force) as folder:
         artifacts = work.write(chosen, options, folder, report)
         if tensors:

@@ -77,7 +77,13 @@ class TaskWork:
         for form, _ in chosen:
             options.check_whole(form.name)
         return tuple(
-            Planned(form.name, scheme.name, self._stored_bytes(scheme), exact=False)
+            Planned(
+                form.name,
+                scheme.name,
+                self._stored_bytes(scheme),
+                exact=False,
+                temporary=self._exporter(form).temporary(self.model, scheme),
+            )
             for form, scheme in chosen
         )
 
@@ -137,8 +143,9 @@ class TaskWork:
 
 def _context(settings: Settings, longest: int) -> int | None:
     """What was asked for. Raises UsageError for what such a model does not have."""
-    if settings.kv_type is not None:
-        raise UsageError("--kv was given for a model that keeps no cache", "leave it out")
+    if settings.kv_type is not None or settings.slots > 1:
+        option = "--slots" if settings.kv_type is None else "--kv"
+        raise UsageError(f"{option} was given for a model that keeps no cache", "leave it out")
     if settings.context is not None and settings.context > longest:
         raise UsageError(
             f"--ctx {settings.context}: the model takes {longest} tokens at most", "give fewer"
@@ -164,7 +171,7 @@ class TaskScales:
         self, entries: Sequence[Path], limits: Profile, report: Report
     ) -> tuple[FidelityReport, ...]:
         """Raises Missing without the extra, Unsupported for artifacts of decoders' formats."""
-        graphs = [_graphs(entry) for entry in entries]
+        graphs = [self._graphs(entry) for entry in entries]
         reference = TransformerReference(self.model)
         reports = []
         for paths in graphs:
@@ -175,13 +182,15 @@ class TaskScales:
                 )
         return tuple(reports)
 
-
-def _graphs(entry: Path) -> tuple[Path, ...]:
-    """Raises Missing where the artifact is not there, Unsupported where no exporter wrote it."""
-    if not entry.exists():
-        raise Missing(f"{entry} does not exist", "name an artifact that quantize wrote")
-    exporters = (form.exporter for form in formats.every())
-    for exporter in exporters:
-        if exporter is not None and entry.suffix == exporter.suffix:
-            return exporter.graphs(entry)
-    raise Unsupported(f"{entry} is an artifact for decoders", "the reference is none")
+    def _graphs(self, entry: Path) -> tuple[Path, ...]:
+        """Raises Missing where it is not there, Unsupported where no exporter wrote it."""
+        if not entry.exists():
+            raise Missing(f"{entry} does not exist", "name an artifact that quantize wrote")
+        exporters = (form.exporter for form in formats.every())
+        for exporter in exporters:
+            if exporter is not None and entry.suffix == exporter.suffix:
+                return exporter.graphs(entry)
+        raise Unsupported(
+            f"{entry} is an artifact for decoders, and {self.model.name} is none",
+            "name the checkpoint that the artifact came from",
+        )

@@ -6,6 +6,11 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
+from edgepack import formats
+from edgepack.formats import DEFAULTS
+from edgepack.pipeline.tasks import TaskWork
+from edgepack.quant.schemes import exported
+
 CONFIG = {
     "architectures": ["BertModel"], "model_type": "bert", "vocab_size": 30, "hidden_size": 8,
     "num_attention_heads": 2, "intermediate_size": 16, "max_position_embeddings": 64,
@@ -93,9 +98,32 @@ def test_schemes_it_does_not_have(run, encoder, tmp_path, options, told):
     assert told in done.err
 
 
-@pytest.mark.parametrize(("option", "value"), [("--ctx", 65), ("--kv", "f16")])
+@pytest.mark.parametrize(("option", "value"), [("--ctx", 65), ("--kv", "f16"), ("--slots", 4)])
 def test_settings_it_does_not_have(run, encoder, option, value):
-    assert run("fit", encoder, "--to", "onnx", option, value).code == 2
+    done = run("fit", encoder, "--to", "onnx", option, value)
+    assert done.code == 2
+    assert option in done.err
+
+
+def test_no_cache_is_told_of_where_none_is_kept(run, encoder):
+    done = run("fit", encoder, "--to", "onnx", "--device", "pi5-8gb")
+    assert "for a model; context 64\n" in done.out
+    assert "slot" not in done.out
+
+
+def test_an_artifact_of_a_decoder_is_not_compared_with_it(run, encoder, tmp_path):
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    done = run("validate", tmp_path / "model.gguf", "--reference", encoder)
+    assert done.code == 1
+    assert "is an artifact for decoders, and encoder is none" in done.err
+    assert "name the checkpoint that the artifact came from" in done.err
+
+
+def test_space_for_what_int8_is_made_of(encoder):
+    work = TaskWork(str(encoder))
+    for scheme, space in (("F32", 960), ("int8-dynamic", 2 * 960)):
+        (planned,) = work.plan([(formats.named("onnx"), exported.scheme(scheme))], DEFAULTS)
+        assert planned.space == space
 
 
 def test_a_device_too_small_for_it(run, encoder):

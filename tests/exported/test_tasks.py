@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 
 pytest.importorskip("optimum", reason="the extra `optimum` has an environment of its own")
 
 from edgepack import fidelity, formats, models
-from edgepack.errors import DamagedInput, OutputError
+from edgepack.errors import DamagedInput, OutputError, Unsupported
+from edgepack.fidelity.outputs.reference import TransformerReference
 from edgepack.formats.onnx import export
 from edgepack.formats.onnx.files import EXPORT, graph_names, side_files
 from edgepack.pipeline import staging
@@ -34,12 +36,11 @@ def silent(*_):
 
 def exported(source, scheme, folder):
     """As the child process does it, but here: torch is imported once for all tests."""
-    (folder / EXPORT).mkdir(parents=True)
+    folder.mkdir(parents=True)
     export.main(str(source), str(folder), scheme.name)
     model = models.open_model(str(source))
     for path in side_files(model.root):
         shutil.copy(path, folder)
-    shutil.rmtree(folder / EXPORT)
     return formats.named("onnx").inspect(folder / graph_names(model.outline)[0])
 
 
@@ -120,29 +121,67 @@ def test_artifacts_of_another_task_are_refused(tiny, tmp_path, corpus):
         measured(other, tmp_path / "out", artifact, corpus)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
-def test_an_interrupt_ends_the_exporter_and_leaves_nothing(minilm, tmp_path):
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    out = tmp_path / "out"
+def test_what_torch_will_not_compute_is_refused(tiny):
+    model = models.open_model(str(tiny("BertModel")))
+    feed = {"input_ids": np.zeros((1, 129), np.int64)}
+    with pytest.raises(Unsupported, match=f"{model.root}: transformers cannot run it: "):
+        TransformerReference(model).outputs(feed)
+
+
+def test_positions_counted_from_behind_the_padding(tiny, tmp_path, corpus):
+    source = tiny("RobertaModel", pad_token_id=1, max_position_embeddings=66)
+    assert models.open_model(str(source)).context_length == 64
+    artifact = exported(source, F32, tmp_path / "out")
+    assert measured(source, tmp_path / "out", artifact, corpus).verdict == "pass"
+
+
+def started(model, out, *options, **streams):
+    """`quantize`, when its exporter has begun."""
     process = subprocess.Popen(
-        command("quantize", minilm, "--to", "onnx", "--bits", "8", "-o", out),
+        command("quantize", model, "--to", "onnx", *options, "-o", out),
         cwd=REPOSITORY,
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
-        stderr=subprocess.PIPE,
-        text=True,
+        **streams,
     )
-    log = tmp_path / "out.partial" / ".edgepack-export" / "export.log"
     patience = time.monotonic() + 60
-    while not log.exists():
+    while not list(out.parent.glob(f"{out.name}.partial/{EXPORT}*")):
         assert process.poll() is None
         assert time.monotonic() < patience
         time.sleep(0.02)
     time.sleep(1)
+    return process
+
+
+def running():
+    """All command lines, whole."""
+    return subprocess.run(
+        ["ps", "-ewwo", "args"], stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no ps")
+def test_an_exporter_ends_with_the_run_that_started_it(run, tiny, minilm, tmp_path):
+    out = tmp_path / "out"
+    process = started(minilm, out, "--bits", "32")
+    assert str(out) in running()
+    process.kill()
+    process.wait()
+    done = run("quantize", tiny("BertModel"), "--to", "onnx", "--bits", "32", "-o", out)
+    assert done.code == 0, done.err
+    assert str(out) not in running()
+    assert (out / "model.onnx").stat().st_size < 2**20
+    assert {path.name for path in out.iterdir()} == {"config.json", "model.onnx", "tokenizer.json"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
+def test_an_interrupt_ends_the_exporter_and_leaves_nothing(minilm, tmp_path):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    out = tmp_path / "out"
+    process = started(minilm, out, "--bits", "8", stderr=subprocess.PIPE, text=True)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
     signal.signal(signal.SIGINT, before)
     assert process.returncode == 130
     assert "Traceback" not in error
     assert list(tmp_path.iterdir()) == []
-    running = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=False)
-    assert str(out) not in running.stdout
+    assert str(out) not in running()

@@ -19,18 +19,19 @@ SEQ2SEQ = {
 }  # fmt: skip
 
 
-def write(root, config=CONFIG, tokenizer=True, **files):
-    """A folder with one 2 x 3 tensor; `files` are names to JSON values."""
+def write(root, config=CONFIG, tokenizer=True, name="w", values=((0.0,) * 3,) * 2, **files):
+    """A folder with one tensor, 2 x 3 unless given; `files` are names to JSON values."""
     root.mkdir(exist_ok=True)
     (root / "config.json").write_text(json.dumps(config))
     if tokenizer:
         (root / "tokenizer.json").write_text("{}")
-    tensor = {"w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}}
+    table = np.array(values, "<f4")
+    tensor = {name: {"dtype": "F32", "shape": table.shape, "data_offsets": [0, table.nbytes]}}
     header = json.dumps(tensor).encode()
-    data = len(header).to_bytes(8, "little") + header + np.zeros(6, "<f4").tobytes()
+    data = len(header).to_bytes(8, "little") + header + table.tobytes()
     (root / "model.safetensors").write_bytes(data)
-    for name, value in files.items():
-        path = root / f"{name}.json"
+    for file, value in files.items():
+        path = root / f"{file}.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(value))
     return str(root)
@@ -99,6 +100,20 @@ def test_the_tokenizer_may_let_fewer_tokens_through(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("padding", "zero_row", "positions"), [(1, 1, 62), (0, None, 64), (1, None, 64), (None, 1, 64)]
+)
+def test_positions_may_be_counted_from_behind_the_padding(tmp_path, padding, zero_row, positions):
+    """Where the padding has a row in the table it was never trained: RoBERTa's first is two on."""
+    table = np.ones((64, 8))
+    if zero_row is not None:
+        table[zero_row] = 0
+    config = {**CONFIG, "pad_token_id": padding}
+    name = "embeddings.position_embeddings.weight"
+    source = write(tmp_path / "m", config, name=name, values=table)
+    assert models.open_model(source).context_length == positions
+
+
+@pytest.mark.parametrize(
     ("modes", "found"),
     [
         ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}, "mean"),
@@ -113,6 +128,25 @@ def test_pooling(tmp_path, modes, found):
     assert model.outline.pooling == found
     names = [path.relative_to(model.root).as_posix() for path in model.companions]
     assert names == ["tokenizer.json", "modules.json", "1_Pooling/config.json"]
+
+
+def test_a_layer_that_would_be_lost_is_named(tmp_path):
+    files = pooled(pooling_mode_mean_tokens=True)
+    files["modules"].append({"path": "2_Dense", "type": "sentence_transformers.models.Dense"})
+    with pytest.raises(Unsupported, match="a Dense layer"):
+        models.open_model(write(tmp_path / "m", **files))
+
+
+def test_normalized_embeddings_are_packed(tmp_path):
+    files = pooled(pooling_mode_mean_tokens=True)
+    files["modules"].append({"path": "2_Normalize", "type": "x.y.Normalize"})
+    assert models.open_model(write(tmp_path / "m", **files)).outline.pooling == "mean"
+
+
+def test_a_layer_is_known_by_its_whole_name(tmp_path):
+    modules = [{"path": "", "type": "x.Transformer"}, {"path": "1", "type": "x.ScalarPooling"}]
+    with pytest.raises(Unsupported, match="a ScalarPooling layer"):
+        models.open_model(write(tmp_path / "m", modules=modules))
 
 
 @pytest.mark.parametrize("folder", ["../elsewhere", "/etc", "..", 3])

@@ -176,3 +176,11 @@ def test_what_a_killed_swap_left_behind_is_cleared(tmp_path):
         write_package(folder)
     assert (out / "edgepack.toml").read_text() == "new"
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_what_a_killed_exporter_left_is_removed(tmp_path):
+    left = tmp_path / "out.partial" / ".edgepack-export-k3x9"
+    left.mkdir(parents=True)
+    (left / "model.onnx").write_bytes(b"half of a graph")
+    with staged(tmp_path / "out") as folder:
+        assert list(folder.iterdir()) == []

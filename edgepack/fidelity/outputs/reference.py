@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepack.errors import DamagedInput
+from edgepack.errors import DamagedInput, Unsupported
 from edgepack.fidelity.outputs.rows import OUTPUTS, Floats
 from edgepack.fidelity.outputs.texts import Feed
 from edgepack.models import TaskModel
@@ -62,7 +62,7 @@ class TransformerReference:
             pad_token_id=own.pad_token_id,
         )
         given = self._tensors(feed)
-        with torch.inference_mode(), _quietly():
+        with torch.inference_mode(), _quietly(), self._refusals():
             found = self._network.generate(**given, generation_config=greedy)
         ids = found.numpy().astype(np.int64)
         logits = self._finite(self._run({**feed, "decoder_input_ids": ids}).logits)
@@ -71,8 +71,20 @@ class TransformerReference:
     def _run(self, feed: Feed) -> Any:
         import torch
 
-        with torch.inference_mode(), _quietly():
+        with torch.inference_mode(), _quietly(), self._refusals():
             return self._network(**self._tensors(feed))
+
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """What torch will not compute, as Unsupported."""
+        try:
+            yield
+        except (IndexError, RuntimeError, ValueError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise Unsupported(
+                f"{self._model.root}: transformers cannot run it: {reason}",
+                "a model_max_length in tokenizer_config.json limits the tokens of a text",
+            ) from error
 
     def _tensors(self, feed: Feed) -> dict[str, Any]:
         """What the model's forward pass takes of `feed`."""

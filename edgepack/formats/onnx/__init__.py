@@ -74,12 +74,13 @@ class Onnx:
 
     def ours(self, folder: Path) -> frozenset[str]:
         """All of the artifact's names, where a graph in `folder` says that edgepack wrote it."""
+        left = frozenset(path.name for path in folder.glob(f"{EXPORT}*"))
         graphs = [name for name in (MODEL_FILE, ENCODER) if _is_ours(folder / name)]
         if not graphs:  # a run may have been killed while the exporter worked
-            return frozenset((EXPORT,) if (folder / EXPORT).is_dir() else ())
+            return left
         exported = (path.relative_to(folder).as_posix() for path in side_files(folder))
-        names = (MODEL_FILE, DATA_FILE, GENAI_FILE, *SIDE_FILES, ENCODER, DECODER, EXPORT)
-        return frozenset((*names, *exported))
+        names = (MODEL_FILE, DATA_FILE, GENAI_FILE, *SIDE_FILES, ENCODER, DECODER)
+        return left.union(names, exported)
 
 
 def _is_ours(path: Path) -> bool:

@@ -9,7 +9,7 @@ from edgepack.models import Outline, pooling
 from edgepack.models.source import CONFIG, SIDE_FILES
 from edgepack.models.task import SENTENCE_FILES
 
-EXPORT: Final = ".edgepack-export"  # where the exporter works; gone when it has
+EXPORT: Final = ".edgepack-export-"  # how the names of folders begin in which an exporter works
 ENCODER, DECODER, WHOLE = "encoder_model.onnx", "decoder_model.onnx", "model.onnx"
 NAMES: Final = (CONFIG, *SIDE_FILES, pooling.MODULES, *SENTENCE_FILES)
 
