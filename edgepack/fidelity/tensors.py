@@ -164,7 +164,7 @@ def _tensor_distance(tensor: StoredTensor, of: Distance) -> TensorDistance:
         of.relative_rmse,
         of.largest,
         of.cosine,
-        of.relative_rmse > _ROUNDED.get(tensor.encoding, _WORTHLESS),
+        of.relative_rmse >= _ROUNDED.get(tensor.encoding, _WORTHLESS),
     )
 
 

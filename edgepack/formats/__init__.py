@@ -30,6 +30,7 @@ __all__ = [
     "Weights",
     "every",
     "holding",
+    "is_artifact",
     "known",
     "named",
     "names_file",
@@ -82,6 +83,14 @@ def holding(entry: Path) -> Format:
         if entry in form.find(entry.parent):
             return form
     raise Missing(f"{entry} is the first file of no artifact", f"known: {', '.join(known())}")
+
+
+def is_artifact(path: Path) -> bool:
+    """Whether the file at `path` begins as a format's only file does, or is empty yet."""
+    from edgepack.formats.gguf.layout import MAGIC
+
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) in (b"", MAGIC)
 
 
 def names_file(path: Path) -> bool:

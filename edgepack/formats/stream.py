@@ -25,6 +25,7 @@ from edgepack.formats.artifact import Artifact
 from edgepack.formats.journal import NAME, Journal
 from edgepack.formats.output import Output, disk_error
 from edgepack.formats.protocol import DEFAULTS, Format, Options, Plan, Progress, Weights
+from edgepack.models.source import check_unchanged
 from edgepack.quant.schemes import Scheme
 
 T = TypeVar("T")
@@ -73,6 +74,7 @@ def write(
                 journal.finish(count)
             done += elements
             progress(done, total)
+    check_unchanged(model.stamps)
     return tuple(
         target.format.inspect(target.folder / plan.files[0].name)
         for plan, target in zip(plans, targets, strict=True)

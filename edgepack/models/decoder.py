@@ -107,10 +107,13 @@ class GgufNaming:
     """What llama.cpp calls this model, and how it wants its rotary pairs stored.
 
     `interleaved_rope`: rows of Q and K are reordered so that rotated pairs are neighbours.
+    `deep`: when it takes a model of 80 layers for one of 70 B, whose V it treats better: where
+    heads share K and V, or always.
     """
 
     architecture: str
     interleaved_rope: bool = False
+    deep: Literal["never", "shared", "always"] = "never"
 
 
 @dataclass(frozen=True, slots=True)

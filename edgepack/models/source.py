@@ -42,7 +42,7 @@ class Source(ABC):
     revision: str | None
     shards: tuple[Path, ...]
     tensors: Mapping[str, TensorRef]
-    stamps: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
+    stamps: Mapping[Path, Stamp] = field(default_factory=dict)
 
     @property
     @abstractmethod
@@ -94,15 +94,25 @@ class Source(ABC):
         """
         for path in self.files:
             digest = sha256_of(path)
-            if path in self.stamps and stamp(path) != self.stamps[path]:
-                raise DamagedInput(f"{path}: it changed while it was read", "run it again")
+            if path in self.stamps:
+                check_unchanged({path: self.stamps[path]})
             yield path, digest
 
 
-def stamp(path: Path) -> tuple[int, int]:
-    """Time of the last change (ns) and size (bytes)."""
+Stamp = tuple[int, ...]
+
+
+def stamp(path: Path) -> Stamp:
+    """Which file it is, its size (bytes), and when its content and its state changed (ns)."""
     status = path.stat()
-    return status.st_mtime_ns, status.st_size
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+def check_unchanged(stamps: Mapping[Path, Stamp]) -> None:
+    """Raises DamagedInput for a file that is no longer the one that was opened."""
+    for path, before in stamps.items():
+        if not path.exists() or stamp(path) != before:
+            raise DamagedInput(f"{path}: it changed while it was read", "run it again")
 
 
 def locate(source: str, *, weights: bool) -> tuple[Path, str, str | None]:

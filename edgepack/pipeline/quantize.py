@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgepack import formats
-from edgepack.errors import UsageError
+from edgepack.errors import OutputError, UsageError
 from edgepack.formats import DEFAULTS, Artifact, Options, Target, Weights
 from edgepack.pipeline.choice import Choice, Chosen
 from edgepack.pipeline.progress import Report, silent, staged_progress
@@ -69,8 +69,10 @@ def quantize(
     if formats.names_file(out):
         _check_one_file(out, chosen, options)
     check_output(out, force=force)
+    if out.exists() and any(path.samefile(out) for path in work.weights.stamps):
+        raise OutputError(f"{out} is the source itself", "choose another -o")
     if tensors:
-        check_report(tensors, work, force=force)
+        check_report(tensors, out, work, force=force)
     options = replace(options, importance=choice.importance())
     planned = work.plan(chosen, options)
     if dry_run:

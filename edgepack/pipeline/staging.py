@@ -187,8 +187,8 @@ def _replace(partial: Path, out: Path) -> None:
 
 
 def _replaceable(out: Path) -> bool:
-    """An artifact or a package of edgepack's, in which nobody keeps anything else."""
-    return out.is_file() or _only_ours(out)
+    """A GGUF, or a folder of edgepack's in which nobody keeps anything else."""
+    return _only_ours(out) if out.is_dir() else formats.is_artifact(out)
 
 
 def _only_ours(folder: Path, listed: Set[str] = frozenset()) -> bool:

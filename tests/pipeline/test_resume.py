@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from edgepack import formats
+from edgepack.errors import DamagedInput, OutputError
 from edgepack.formats import slabs
 from edgepack.formats.journal import NAME, Journal, allocated
 from edgepack.pipeline.choice import Choice
@@ -246,3 +247,49 @@ def test_a_gguf_as_source_is_resumed_too(model, tmp_path, monkeypatch, encoded):
     quantize(str(source), choice, tmp_path / "out")
     assert encoded[0] == 5
     assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_a_source_rewritten_while_it_is_read_is_no_source(model, tmp_path, monkeypatch):
+    """Neither the old weights nor the new ones would be in the artifact."""
+    finish, weights = Journal.finish, model / "model.safetensors"
+
+    def rewriting(self, count):
+        finish(self, count)
+        if count == 3:
+            with weights.open("r+b") as file:
+                file.seek(-4, os.SEEK_END)
+                file.write(b"\0\0\0\0")
+
+    monkeypatch.setattr(Journal, "finish", rewriting)
+    with pytest.raises(DamagedInput, match="changed while it was read"):
+        quantize(str(model), FOUR_BITS, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_force_replaces_neither_the_source_nor_what_is_no_artifact(model, tmp_path):
+    gguf, notes = tmp_path / "a.gguf", tmp_path / "notes.gguf"
+    quantize(str(model), Choice(scheme="F16"), gguf)
+    notes.write_text("precious")
+    before = gguf.read_bytes()
+    with pytest.raises(OutputError, match="is the source itself"):
+        quantize(str(gguf), Choice(scheme="Q8_0"), gguf, force=True)
+    with pytest.raises(OutputError, match="somebody else"):
+        quantize(str(gguf), Choice(scheme="Q8_0"), notes, force=True)
+    assert (gguf.read_bytes(), notes.read_text()) == (before, "precious")
+
+
+@pytest.mark.parametrize("place", ["model/config.json", "out/report.json", "out"])
+def test_a_report_replaces_only_a_report(model, tmp_path, place):
+    kept = {path: path.read_bytes() for path in model.iterdir()}
+    with pytest.raises(OutputError):
+        quantize(
+            str(model),
+            Choice(scheme="Q8_0"),
+            tmp_path / "out",
+            tensors=tmp_path / place,
+            force=True,
+        )
+    assert {path: path.read_bytes() for path in model.iterdir()} == kept
+    report = tmp_path / "report.json"
+    for _ in range(2):
+        quantize(str(model), Choice(scheme="Q8_0"), tmp_path / "made", tensors=report, force=True)

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgepack.models import families
 from edgepack.models.decoder import (
     Attention,
     Decoder,
     FeedForward,
-    GgufNaming,
     Layer,
     Rope,
     Weight,
@@ -97,5 +97,5 @@ def make_decoder(
         norm_epsilon=1e-5,
         tied_embeddings=tied,
         weights=tuple(weights),
-        gguf=GgufNaming(architecture),
+        gguf=families.naming(architecture),
     )

@@ -71,3 +71,11 @@ def test_compiling_is_told_and_loading_is_not(tmp_path):
     )
     assert first.split() == ["widening.brain", "widening.magnitude"]
     assert second == ""
+
+
+def test_a_cache_that_was_cut_off_is_compiled_anew(tmp_path):
+    assert encoded(tmp_path) == EXPECTED
+    for index in tmp_path.rglob("*.nbi"):
+        os.truncate(index, 20)
+    assert encoded(tmp_path) == EXPECTED
+    assert encoded(tmp_path) == EXPECTED

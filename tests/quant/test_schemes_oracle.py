@@ -25,6 +25,8 @@ SHAPES = {
     "eighty shared layers": {"layers": 80, "kv_heads": 1, "architecture": "qwen2"},
     "eighty layers, pairs": {"layers": 80, "kv_heads": 2},
     "eighty layers, unshared": {"layers": 80, "kv_heads": 4},
+    "eighty of qwen2, unshared": {"layers": 80, "kv_heads": 4, "architecture": "qwen2"},
+    "eighty of qwen3": {"layers": 80, "kv_heads": 1, "architecture": "qwen3"},
 }
 
 

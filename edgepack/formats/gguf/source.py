@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -16,8 +16,8 @@ from edgepack.formats.gguf.metadata import Value
 from edgepack.formats.gguf.reader import Head
 from edgepack.formats.gguf.tensors import GgufTensor, tensors_of
 from edgepack.formats.gguf.values import Array, stored_bytes
-from edgepack.models import Decoder, Weight
-from edgepack.models.decoder import Attention, FeedForward, GgufNaming, Layer, Rope
+from edgepack.models import Decoder, Weight, families
+from edgepack.models.decoder import Attention, FeedForward, Layer, Rope
 from edgepack.models.families.dense import DEEPEST
 from edgepack.models.source import stamp
 from edgepack.quant.schemes.mix import (
@@ -47,7 +47,7 @@ class GgufModel:
     decoder: Decoder
     tensors: Mapping[str, GgufTensor]
     values: Mapping[str, Value]
-    stamps: Mapping[Path, tuple[int, int]]
+    stamps: Mapping[Path, tuple[int, ...]]
 
     def ref(self, weight: Weight) -> GgufTensor:
         return self.tensors[weight.name]
@@ -113,7 +113,7 @@ def _decoder(entry: Path, head: Head, tensors: Mapping[str, GgufTensor]) -> Deco
         norm_epsilon=keys.number("attention.layer_norm_rms_epsilon", 0.0),
         tied_embeddings=HEAD not in tensors,
         weights=weights,
-        gguf=GgufNaming(architecture),
+        gguf=replace(families.naming(architecture), interleaved_rope=False),  # they are already
     )
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterator
 
 from edgepack.errors import Unsupported
 from edgepack.models.config import Config
-from edgepack.models.decoder import Decoder
+from edgepack.models.decoder import Decoder, GgufNaming
 
 DTYPE_KEYS = ("dtype", "torch_dtype")  # of transformers 5, and before
 NOT_FAMILIES = ("dense",)  # the shared layout, not a family
@@ -21,6 +22,14 @@ def known() -> tuple[str, ...]:
     """The `model_type` values edgepack can read: the modules of this folder."""
     names = (module.name for module in pkgutil.iter_modules(__path__))
     return tuple(sorted(name for name in names if name not in NOT_FAMILIES))
+
+
+def naming(architecture: str) -> GgufNaming:
+    """What is known of the models that llama.cpp calls `architecture`; for others, the name."""
+    modules = (importlib.import_module(f"{__name__}.{name}") for name in known())
+    named: Iterator[GgufNaming] = (module.GGUF for module in modules)
+    found = (each for each in named if each.architecture == architecture)
+    return next(found, GgufNaming(architecture))
 
 
 def states_dtype(config: Config) -> bool:

@@ -4,12 +4,14 @@ from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder, GgufNaming
 from edgepack.models.families.dense import dense_decoder
 
+GGUF = GgufNaming("llama", interleaved_rope=True, deep="shared")
+
 
 def decoder(config: Config) -> Decoder:
     bias = config.flag("attention_bias")
     return dense_decoder(
         config,
-        gguf=GgufNaming("llama", interleaved_rope=True),
+        gguf=GGUF,
         context_length=config.integer("max_position_embeddings"),
         qkv_bias=bias,
         output_bias=bias,

@@ -4,12 +4,14 @@ from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder, GgufNaming
 from edgepack.models.families.dense import attended_context, dense_decoder
 
+GGUF = GgufNaming("qwen2", deep="always")
+
 
 def decoder(config: Config) -> Decoder:
     windowed = config.flag("use_sliding_window")
     return dense_decoder(
         config,
-        gguf=GgufNaming("qwen2"),
+        gguf=GGUF,
         context_length=attended_context(config, windowed=windowed),
         qkv_bias=True,
     )

@@ -4,13 +4,15 @@ from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder, GgufNaming
 from edgepack.models.families.dense import attended_context, dense_decoder
 
+GGUF = GgufNaming("qwen3")
+
 
 def decoder(config: Config) -> Decoder:
     bias = config.flag("attention_bias")
     windowed = config.flag("use_sliding_window")
     return dense_decoder(
         config,
-        gguf=GgufNaming("qwen3"),
+        gguf=GGUF,
         context_length=attended_context(config, windowed=windowed),
         qkv_bias=bias,
         output_bias=bias,

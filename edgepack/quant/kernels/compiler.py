@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pickle
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TypeVar, cast
@@ -74,9 +75,21 @@ def _compile(function: Kernel, *arguments: object) -> Kernel:
     name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
     if folder is None or not any(folder.glob(f"*/{name}-*.nbi")):
         announce(name)
-    with _numba_cache_dir(folder):
-        compiled = numba.njit(types.void(*arguments), cache=folder is not None, **_OPTIONS)
-        return cast(Kernel, compiled(function))
+    signature = types.void(*arguments)
+    if folder is not None:
+        try:
+            with _numba_cache_dir(folder):
+                return cast(Kernel, numba.njit(signature, cache=True, **_OPTIONS)(function))
+        except (OSError, EOFError, pickle.UnpicklingError):  # it is full, or was cut off
+            _forget(folder, name)
+    return cast(Kernel, numba.njit(signature, **_OPTIONS)(function))
+
+
+def _forget(folder: Path, name: str) -> None:
+    """What is cached of a kernel is of no use."""
+    with suppress(OSError):
+        for entry in folder.glob(f"*/{name}-*"):
+            entry.unlink(missing_ok=True)
 
 
 @contextmanager

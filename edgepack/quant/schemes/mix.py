@@ -19,13 +19,14 @@ from edgepack.quant.schemes.scheme import Assignment
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a weight stands: its layer of how many, how many heads share a K and V, and whether
-    columns were `measured`: there is an importance matrix."""
+    """Where a weight stands: its layer of how many, how many heads share a K and V, whether
+    columns were `measured`: there is an importance matrix, and whether the model is `deep`."""
 
     layer: int
     layers: int
     sharing: int
     measured: bool
+    deep: bool = False
 
 
 Condition = Callable[[Place], bool]
@@ -77,9 +78,12 @@ def both(one: Condition, other: Condition) -> Condition:
     return lambda place: one(place) and other(place)
 
 
-def deep_and_shared(place: Place) -> bool:
-    """The 70 B shape: 80 layers with grouped-query attention."""
-    return place.layers == 80 and place.sharing > 1
+def seventy_billion(decoder: Decoder) -> bool:
+    """Whether llama.cpp takes the model for one of 70 B: by its layers and its architecture."""
+    attention = decoder.layers[0].attention
+    shared = attention.heads > attention.kv_heads
+    deep = decoder.gguf.deep
+    return len(decoder.layers) == 80 and (deep == "always" or (deep == "shared" and shared))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +102,7 @@ GATE, UP, DOWN = "ffn_gate.weight", "ffn_up.weight", "ffn_down.weight"
 HEAD = "output.weight"
 
 DEEP_V: Final = {"Q3_K": "Q5_K", "Q4_K": "Q5_K"}
-"""What V gets instead in `deep_and_shared` layers, unless the base is one of `LOWEST`."""
+"""What V gets instead in models of `seventy_billion`, unless the base is one of `LOWEST`."""
 
 LOWEST = ("IQ1", "IQ2")
 
@@ -177,7 +181,8 @@ class GgufScheme:
         # llama.cpp, too, asks layer 0 how many heads share a K and V.
         attention = decoder.layers[0].attention
         sharing = attention.heads // attention.kv_heads
-        place = Place(layer, len(decoder.layers), sharing, self.measured)
+        deep = seventy_billion(decoder)
+        place = Place(layer, len(decoder.layers), sharing, self.measured, deep)
         return self._ruled(weight.role, place)
 
     def _ruled(self, role: str, place: Place) -> BlockEncoding:
@@ -185,7 +190,7 @@ class GgufScheme:
             (rule.encoding for rule in self.rules if rule.role in (ANY, role) and rule.when(place)),
             self.base.name,
         )
-        if role == V and deep_and_shared(place) and not self.base.name.startswith(LOWEST):
+        if role == V and place.deep and not self.base.name.startswith(LOWEST):
             chosen = DEEP_V.get(chosen, chosen)
         return STORED[chosen]
 
