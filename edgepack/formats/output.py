@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from io import FileIO
 from pathlib import Path
 from typing import Final
@@ -13,6 +15,9 @@ from edgepack.formats.protocol import Piece, Plan
 from edgepack.units import format_bytes
 
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+FLUSHED = 64 * 1024 * 1024  # bytes between two requests to the disk
 
 
 class Output:
@@ -25,6 +30,9 @@ class Output:
         self._planned, self._folder = plan.files, folder
         self._mode = "r+" if resumed else "w"
         self._files: list[FileIO] = []
+        self._disk = ThreadPoolExecutor(1)
+        self._flushed: Future[None] | None = None
+        self._unflushed = 0
 
     def __enter__(self) -> Output:
         for planned in self._planned:
@@ -40,6 +48,7 @@ class Output:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._disk.shutdown()
         for file in self._files:
             file.close()
 
@@ -52,6 +61,15 @@ class Output:
                 _write_whole(file, piece.data.data)
             except OSError as error:
                 raise disk_error(self._folder / self._planned[piece.file].name, error) from error
+            self._unflushed += piece.data.nbytes
+        if self._unflushed >= FLUSHED and (self._flushed is None or self._flushed.done()):
+            self._unflushed = 0
+            self._flushed = self._disk.submit(self._flush)
+
+    def _flush(self) -> None:
+        """What is published has to be on the disk first, and now the disk is idle."""
+        for file in self._files:
+            os.fsync(file.fileno())
 
 
 def _write_whole(file: FileIO, data: bytes | memoryview) -> None:
