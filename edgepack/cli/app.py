@@ -165,13 +165,14 @@ def quantize(
 def report_command(
     artifact: given.Made, reference: given.Reference, as_json: given.Json = False
 ) -> Answer:
-    """How far each tensor of ARTIFACT, decoded, is from MODEL's, the farthest first."""
+    """How far each tensor of ARTIFACT, decoded, is from MODEL's. Exit 4 if one is not MODEL's."""
     from edgepack.cli import tables
     from edgepack.pipeline import tensors as verb
 
     with progress(quiet=as_json) as tell:
         found = verb.report(artifact, reference, progress=tell)
-    return Answer(found.to_dict(), lambda: tables.tensors(found))
+    error = verb.misplaced_error(found)
+    return Answer(found.to_dict(), lambda: tables.tensors(found), error=error)
 
 
 @app.command()

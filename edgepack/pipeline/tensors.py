@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgepack import formats
-from edgepack.errors import EdgepackError, OutputError
+from edgepack.errors import EdgepackError, FidelityFailed, OutputError
 from edgepack.fidelity.tensors import TensorReport, compare
 from edgepack.formats import Weights
 from edgepack.models.config import read_json
@@ -25,6 +25,17 @@ def report(artifact: str, reference: str, *, progress: Report = silent) -> Tenso
     """
     entry = artifact_entry(Path(artifact))
     return _compared(entry, artifact, work_on(reference).weights, progress)
+
+
+def misplaced_error(found: TensorReport) -> FidelityFailed | None:
+    """The error that tensors stand for which are not the reference's, however encoded."""
+    if not found.misplaced:
+        return None
+    names = ", ".join(found.misplaced[:3]) + (", ..." if len(found.misplaced) > 3 else "")
+    return FidelityFailed(
+        f"{len(found.misplaced)} of {len(found.tensors)} tensors are not the model's: {names}",
+        "the artifact is of another model, or its layout is wrong",
+    )
 
 
 def check_report(path: Path, out: Path, work: Work, *, force: bool) -> None:

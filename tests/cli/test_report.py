@@ -36,6 +36,17 @@ def test_people_see_the_worst_first(artifact, run, reasoner):
     assert [line[0] for line in lines[-3:]] == ["Q4_K", "Q6_K", "F32"]
 
 
+def test_a_tensor_that_is_not_the_models_is_a_failure(artifact, run, reasoner, tmp_path):
+    content = bytearray(artifact[0].read_bytes())
+    content[-300_000:] = bytes(300_000)
+    damaged = tmp_path / "damaged.gguf"
+    damaged.write_bytes(content)
+    done = run("report", damaged, "--reference", reasoner, "--json")
+    assert done.code == 4
+    assert "are not the model's" in done.error["message"]
+    assert done.result["misplaced"]
+
+
 def test_several_formats_are_reported_together(run, reasoner, tmp_path):
     file = tmp_path / "tensors.json"
     done = run("quantize", reasoner, "--to", "gguf", "--to", "mlx", "--bits", "4",
