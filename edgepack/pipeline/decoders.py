@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,6 +38,10 @@ class DecoderWork:
     @property
     def weights(self) -> Weights:
         return self.model
+
+    @property
+    def sources(self) -> Iterable[Path]:
+        return self.model.stamps
 
     def schemes(self, choice: Choice) -> Chosen:
         return choice.schemes()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Never
 
@@ -33,6 +33,10 @@ class GgufWork:
     @property
     def weights(self) -> Weights:
         return self._opened
+
+    @property
+    def sources(self) -> Iterable[Path]:
+        return self._opened.stamps
 
     def schemes(self, choice: Choice) -> Chosen:
         return choice.schemes()

@@ -106,6 +106,7 @@ def _prepared(request: PackRequest) -> _Ready:
     weighed = work.weigh(hardware, request.settings, request.choice)
     work.require([(w.form, w.scheme) for w in weighed])
 
+    staging.check_source(request.out, work.sources)
     scales = work.scales(request.corpus)
     # again: the weights, which are here now, may say what config.json does not
     weighed = work.weigh(hardware, request.settings, request.choice)

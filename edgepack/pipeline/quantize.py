@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgepack import formats
-from edgepack.errors import OutputError, UsageError
+from edgepack.errors import UsageError
 from edgepack.formats import DEFAULTS, Artifact, Options, Target, Weights
 from edgepack.pipeline.choice import Choice, Chosen
 from edgepack.pipeline.progress import Report, silent, staged_progress
-from edgepack.pipeline.staging import check_output, check_space, staged
+from edgepack.pipeline.staging import check_output, check_source, check_space, staged
 from edgepack.pipeline.tensors import check_report, write_report
 from edgepack.pipeline.work import work_on
 
@@ -69,8 +69,7 @@ def quantize(
     if formats.names_file(out):
         _check_one_file(out, chosen, options)
     check_output(out, force=force)
-    if out.exists() and any(path.samefile(out) for path in work.weights.stamps):
-        raise OutputError(f"{out} is the source itself", "choose another -o")
+    check_source(out, work.sources)
     if tensors:
         check_report(tensors, out, work, force=force)
     options = replace(options, importance=choice.importance())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,6 +35,14 @@ def check_output(out: Path, *, force: bool) -> None:
             f"{out} is not a package, or holds files of somebody else",
             "--force does not replace it; move it away by hand",
         )
+
+
+def check_source(out: Path, sources: Iterable[Path]) -> None:
+    """Raises OutputError where replacing `out` would take one of the files that are read."""
+    whole = out.resolve()
+    for path in sources:
+        if out.exists() and whole in (path.resolve(), *path.resolve().parents):
+            raise OutputError(f"{out} is the source itself, or holds it", "choose another -o")
 
 
 def check_space(out: Path, needed: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -45,6 +45,10 @@ class TaskWork:
             f"{self.name} is no decoder: its tensors are what others' code makes of them",
             "validate compares what it computes",
         )
+
+    @property
+    def sources(self) -> Iterable[Path]:
+        return self.model.stamps
 
     def schemes(self, choice: Choice) -> Chosen:
         return choice.schemes(self._schemes_of)

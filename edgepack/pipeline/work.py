@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -54,6 +54,11 @@ class Work(Protocol):
     @property
     def weights(self) -> Weights:
         """Its weights, to compare an artifact's with. Raises Unsupported for others' exports."""
+        ...
+
+    @property
+    def sources(self) -> Iterable[Path]:
+        """The files its weights are read from."""
         ...
 
     def schemes(self, choice: Choice) -> Chosen:

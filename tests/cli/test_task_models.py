@@ -49,6 +49,14 @@ def test_formats_of_decoders_refuse_it(run, encoder, tmp_path, verb, form):
 
 
 @WITHOUT
+def test_an_earlier_out_may_be_replaced(run, encoder, tmp_path):
+    """It is asked whether the source lies in OUT, of a model without tensors to encode too."""
+    (tmp_path / "out").mkdir()
+    done = run("quantize", encoder, "--to", "onnx:F32", "-o", tmp_path / "out", "--force")
+    assert done.code == 6, done.err
+
+
+@WITHOUT
 @pytest.mark.parametrize(
     ("verb", "options"), [("pack", ()), ("quantize", ("--scheme", "int8-dynamic"))]
 )

@@ -276,6 +276,12 @@ def test_force_replaces_neither_the_source_nor_what_is_no_artifact(model, tmp_pa
     with pytest.raises(OutputError, match="somebody else"):
         quantize(str(gguf), Choice(scheme="Q8_0"), notes, force=True)
     assert (gguf.read_bytes(), notes.read_text()) == (before, "precious")
+    folder = tmp_path / "folder"
+    quantize(str(model), Choice(scheme="F16"), folder)
+    (held,) = folder.iterdir()
+    with pytest.raises(OutputError, match="or holds it"):
+        quantize(str(held), Choice(scheme="Q8_0"), folder, force=True)
+    assert held.read_bytes() == before
 
 
 @pytest.mark.parametrize("place", ["model/config.json", "out/report.json", "out"])
