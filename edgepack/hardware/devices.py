@@ -92,23 +92,15 @@ def plain_name(name: str) -> str:
     return re.sub(r"[\s_-]+", "-", name.strip()).lower()
 
 
-def sheet_bandwidth(accelerator: Accelerator) -> Figure[int]:
-    """The bandwidth that shipped profiles state for an accelerator of exactly this name.
-
-    One name may have two, with the memory size (RTX 3060) or the number of cores that it comes
-    with (Apple M4 Max): a size must agree to an eighth. A chip with unified memory, whose size is
-    the computer's, may have another size than any profile, if all profiles state one bandwidth.
-    """
-    named = [
-        known
-        for name, file in _listing(_shipped()).items()
-        if accelerator.name in _text(file)  # a hundred files are soon read, and slowly parsed
-        for known in read_profile(name, file).accelerators
-        if known.name == accelerator.name
-    ]
-    alike = [known for known in named if _same_size(known, accelerator)]
-    rates = {known.bandwidth for known in alike or [known for known in named if known.unified]}
-    return rates.pop() if len(rates) == 1 else UNKNOWN
+def shipped_accelerators(name: str) -> tuple[Accelerator, ...]:
+    """The accelerators of exactly this name, in all the profiles that ship."""
+    return tuple(
+        accelerator
+        for device, file in _listing(_shipped()).items()
+        if name in _text(file)  # a hundred files are soon read, and slowly parsed
+        for accelerator in read_profile(device, file).accelerators
+        if accelerator.name == name
+    )
 
 
 def read_profile(name: str, file: Traversable) -> Hardware:
@@ -208,11 +200,6 @@ def _bandwidth(table: Table) -> Figure[int]:
 def _compute(table: Table) -> Figure[int]:
     tflops = table.rate("compute_tflops")
     return figure(None if tflops is None else round(tflops * 10**12), "profile")
-
-
-def _same_size(one: Accelerator, other: Accelerator) -> bool:
-    a, b = one.memory.value, other.memory.value
-    return a is not None and b is not None and abs(a - b) <= a // 8
 
 
 def _content(file: Traversable) -> dict[str, object]:
