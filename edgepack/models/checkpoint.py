@@ -102,6 +102,7 @@ def read_checkpoint(root: Path, name: str, revision: str | None) -> Checkpoint:
     """The checkpoint in the folder `root`. Raises as `open_checkpoint` does."""
     config = Config.read(root / CONFIG)
     decoder = families.decoder(config)
+    families.check_precision(config)
     shards, tensors = read_shards(root)
     found = Checkpoint(
         root=root,
@@ -139,21 +140,23 @@ def _match(
     root: Path, decoder: Decoder, tensors: Mapping[str, TensorRef]
 ) -> tuple[tuple[str, str], ...]:
     """Every needed tensor is there in its shape; every other is skipped for a reason or refused."""
-    stored = [weight for weight in decoder.weights if weight.source is not None]
-    for weight in stored:
-        ref = tensors.get(str(weight.source))
-        if ref is None:
-            raise DamagedInput(
-                f"{root}: tensor {weight.source!r} is missing",
-                "config.json asks for it; fetch the weights again",
-            )
-        if ref.shape != weight.shape:
-            raise DamagedInput(
-                f"{ref.file}: tensor {ref.name!r} is {list(ref.shape)}, "
-                f"config.json makes it {list(weight.shape)}",
-                "config.json and the weights do not belong together",
-            )
-    needed = {weight.source for weight in stored}
+    needed = set[str]()
+    for weight in decoder.weights:
+        shape = weight.shape[1:] if weight.stacked else weight.shape
+        for source in weight.sources:
+            ref = tensors.get(source)
+            if ref is None:
+                raise DamagedInput(
+                    f"{root}: tensor {source!r} is missing",
+                    "config.json asks for it; fetch the weights again",
+                )
+            if ref.shape != shape and not weight.split:
+                raise DamagedInput(
+                    f"{ref.file}: tensor {ref.name!r} is {list(ref.shape)}, "
+                    f"config.json makes it {list(shape)}",
+                    "config.json and the weights do not belong together",
+                )
+            needed.add(source)
     skipped: list[tuple[str, str]] = []
     for name in sorted(set(tensors) - needed):
         if name.endswith(RECOMPUTED):

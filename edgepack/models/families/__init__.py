@@ -37,11 +37,20 @@ def states_dtype(config: Config) -> bool:
     return any(config.values.get(key) is not None for key in DTYPE_KEYS)
 
 
-def decoder(config: Config) -> Decoder:
-    """The Decoder that `config` describes.
+def check_precision(config: Config) -> None:
+    """Raises Unsupported where the checkpoint's weights are already quantized."""
+    if config.values.get("quantization_config"):
+        method = config.section("quantization_config").text("quant_method", "unknown")
+        raise Unsupported(
+            f"{config.path}: the checkpoint is already quantized ({method})",
+            "start from the full-precision checkpoint",
+        )
 
-    Raises Unsupported for an unknown family or an already quantized checkpoint, DamagedInput for
-    missing or impossible values.
+
+def decoder(config: Config) -> Decoder:
+    """The Decoder that `config` describes; of a quantized checkpoint, what it was quantized from.
+
+    Raises Unsupported for an unknown family, DamagedInput for missing or impossible values.
     """
     model_type = config.text("model_type", "")
     if model_type not in known():
@@ -49,12 +58,6 @@ def decoder(config: Config) -> Decoder:
             f"{config.path}: model_type is {model_type!r}, which edgepack does not know",
             f"known architectures: {', '.join(known())}; --to onnx takes encoders and "
             "encoder-decoder models too",
-        )
-    if config.values.get("quantization_config"):
-        method = config.section("quantization_config").text("quant_method", "unknown")
-        raise Unsupported(
-            f"{config.path}: the checkpoint is already quantized ({method})",
-            "start from the full-precision checkpoint",
         )
     family = importlib.import_module(f"{__name__}.{model_type}")
     result: Decoder = family.decoder(config)

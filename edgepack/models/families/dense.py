@@ -6,6 +6,7 @@ Families differ from it in a few facts, which they pass in.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Literal
 
 from edgepack.errors import DamagedInput, Unsupported
 from edgepack.models.config import Config
@@ -32,7 +33,7 @@ def dense_decoder(
     context_length: int,
     qkv_bias: bool = False,
     output_bias: bool = False,
-    qk_norm: bool = False,
+    qk_norm: Literal["head", "whole"] | None = None,
     mlp_bias: bool = False,
     head_dim: int | None = None,
 ) -> Decoder:

@@ -16,6 +16,6 @@ def decoder(config: Config) -> Decoder:
         context_length=attended_context(config, windowed=windowed),
         qkv_bias=bias,
         output_bias=bias,
-        qk_norm=True,
+        qk_norm="head",
         head_dim=config.integer("head_dim", 128),
     )
