@@ -77,6 +77,7 @@ def fit(
     model: given.Model,
     device: given.Device = None,
     memory: given.Memory = None,
+    bandwidth: given.Bandwidth = None,
     ctx: given.Context = None,
     kv: given.Cache = None,
     slots: given.Slots = 1,
@@ -100,7 +101,9 @@ def fit(
 
     asked = overrides(tensor_type, output_type, embedding_type, pure=pure)
     choice = Choice(tuple(to), scheme, bits, group, False, asked, imatrix)
-    answer = verb.fit(model, _target(device, memory), verb.Settings(ctx, kv, slots), choice)
+    answer = verb.fit(
+        model, _target(device, memory, bandwidth), verb.Settings(ctx, kv, slots), choice
+    )
     data = {
         "model": answer.model,
         "parameters": answer.parameters,
@@ -201,6 +204,7 @@ def pack(
     out: given.Out,
     device: given.Device = None,
     memory: given.Memory = None,
+    bandwidth: given.Bandwidth = None,
     to: given.To = ["gguf"],  # noqa: B006  # typer copies it
     scheme: given.SchemeName = "auto",
     bits: given.Bits = None,
@@ -239,7 +243,7 @@ def pack(
     asked = overrides(tensor_type, output_type, embedding_type, pure=pure)
     choice = Choice(tuple(to), named, bits, group, plain, asked, imatrix)
     request = verb.PackRequest(
-        model, out, choice, _target(device, memory),
+        model, out, choice, _target(device, memory, bandwidth),
         Settings(ctx, kv, slots), corpus, profile, allow_failed, force, _size(split),
         ("edgepack", *sys.argv[1:]),
     )  # fmt: skip
@@ -274,10 +278,11 @@ def verify(
     return Answer(plain(checked), lambda: tables.verified(package, checked))
 
 
-def _target(device: str | None, memory: str | None) -> Any:
+def _target(device: str | None, memory: str | None, bandwidth: str | None) -> Any:
     from edgepack.pipeline.device import Target
+    from edgepack.units import parse_rate
 
-    return Target(device, _size(memory))
+    return Target(device, _size(memory), parse_rate(bandwidth) if bandwidth is not None else None)
 
 
 def _size(text: str | None) -> int | None:

@@ -14,10 +14,16 @@ Model = Annotated[
 ]
 Out = Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="Where the result goes.")]
 Device = Annotated[
-    str | None, typer.Option(metavar="NAME", help="A device profile; without it, this machine.")
+    str | None,
+    typer.Option(
+        metavar="NAME", help="A device, or '2x rtx-3090', 'A + B'; without it, this machine."
+    ),
 ]
 Memory = Annotated[
     str | None, typer.Option(metavar="SIZE", help="Memory a model may occupy, for example 6G.")
+]
+Bandwidth = Annotated[
+    str | None, typer.Option(metavar="RATE", help="That memory's bandwidth, for example 448G.")
 ]
 Context = Annotated[
     int | None,

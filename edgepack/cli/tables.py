@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from edgepack.units import format_bytes, format_count, format_rate
@@ -51,13 +51,33 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int =
     return result
 
 
+_WRITTEN: dict[str, Callable[[Any], str]] = {
+    "bytes": format_bytes,
+    "rate": format_rate,
+    "compute": lambda value: f"{value / 10**12:.1f} TFLOPS",
+}
+
+
 def figure(found: Figure[Any], how: str = "") -> str:
     """A figure and where it came from: `16.0 GiB (probed)`."""
     if found.value is None or found.origin == "unknown":
         return "unknown"
-    value = found.value
-    text = format_bytes(value) if how == "bytes" else format_rate(value) if how else str(value)
-    return f"{text} ({found.origin})"
+    return f"{_WRITTEN.get(how, str)(found.value)} ({found.origin})"
+
+
+def devices(listed: Sequence[Mapping[str, Any]]) -> None:
+    """A row for each device: where a model is better off, how much it may occupy there, how fast
+    that is. One that cannot be read says why."""
+    rows = [
+        (
+            device["name"],
+            device.get("runs_on", device.get("error")),
+            format_bytes(device["memory"]) if device.get("memory") else "",
+            format_rate(device["bandwidth"]) if device.get("bandwidth") else "",
+        )
+        for device in listed
+    ]
+    write(table(("device", "a model runs on", "memory", "bandwidth"), rows, left=2))
 
 
 def hardware(found: Hardware) -> None:
@@ -77,7 +97,11 @@ def hardware(found: Hardware) -> None:
             ("accelerator", accelerator.name),
             ("  usable by a model", figure(accelerator.usable, "bytes")),
             ("  bandwidth", figure(accelerator.bandwidth, "rate")),
+            ("  compute", figure(accelerator.compute, "compute")),
         ]
+    for npu in found.npus:
+        tops = "" if npu.tops.value is None else f", {npu.tops.value:g} TOPS ({npu.tops.origin})"
+        rows.append(("NPU, not used", f"{npu.name}{tops}"))
     for index, place in enumerate(found.places):
         label = f"or, on the {place.name}" if index else "a model may occupy"
         rows.append((label, figure(place.memory, "bytes")))

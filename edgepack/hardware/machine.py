@@ -1,6 +1,7 @@
 """The nouns: `Hardware`, its `Cpu` and `Accelerator`s, and where each `Figure` came from.
 
-Memory is in bytes, bandwidth in bytes per second.
+Memory is in bytes, bandwidth in bytes per second, compute in operations per second: dense FP16
+matrix arithmetic, a multiplication and an addition being two.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ def figure(value: T | None, origin: Origin) -> Figure[T]:
     return Figure(value, "unknown" if value is None else origin)
 
 
+UNKNOWN: Figure[int] = Figure(None, "unknown")
+
+
 @dataclass(frozen=True, slots=True)
 class Cpu:
     """`isa` holds names of `isa.NAMES`; `physical_cores` are those this process may use."""
@@ -38,6 +42,7 @@ class Cpu:
     model: Figure[str]
     isa: tuple[str, ...]
     physical_cores: Figure[int]
+    compute: Figure[int] = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ class Accelerator:
     bandwidth: Figure[int]
     unified: bool
     driver: str = ""
+    compute: Figure[int] = UNKNOWN
 
     @property
     def usable(self) -> Figure[int]:
@@ -62,17 +68,31 @@ class Accelerator:
 
 
 @dataclass(frozen=True, slots=True)
+class Npu:
+    """A neural processor, for information: no runtime here puts a model on it, and it has no
+    memory of its own. `tops` is as its vendor counts, mostly INT8."""
+
+    name: str
+    tops: Figure[float]
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
-    """Where a model can run: `memory` is what it may occupy there, `bandwidth` that memory's."""
+    """Where a model can run: `memory` is what it may occupy there, `bandwidth` that memory's,
+    `compute` that of the processor that works there."""
 
     name: str
     memory: Figure[int]
     bandwidth: Figure[int]
+    compute: Figure[int] = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """One device. `memory` and `available` are the host's; a container's limit is the truth."""
+    """One device. `memory` and `available` are the host's; a container's limit is the truth.
+
+    `accelerators` holds each card of a kind: two of them are two entries.
+    """
 
     name: str
     cpu: Cpu
@@ -82,6 +102,7 @@ class Hardware:
     accelerators: tuple[Accelerator, ...]
     unified_memory: bool
     disk_free: Figure[int]
+    npus: tuple[Npu, ...] = ()
 
     @property
     def accelerator(self) -> Accelerator | None:
@@ -99,11 +120,13 @@ class Hardware:
         The CPU comes after an accelerator, and only where it has more memory. A unified
         accelerator whose own bandwidth is unknown reads at least as fast as the host does.
         """
-        host, best = Place("CPU", self.available, self.bandwidth), self.accelerator
+        host = Place("CPU", self.available, self.bandwidth, self.cpu.compute)
+        best = self.accelerator
         if best is None:
             return () if self.available.value is None else (host,)
         shared = best.unified and best.bandwidth.value is None
-        place = Place(best.name, best.usable, self.bandwidth if shared else best.bandwidth)
+        rate = self.bandwidth if shared else best.bandwidth
+        place = Place(best.name, best.usable, rate, best.compute)
         larger = (self.available.value or 0) > (best.usable.value or 0)
         return (place, host) if larger else (place,)
 
@@ -121,3 +144,13 @@ class Hardware:
         if self.accelerator is not None:
             accelerators = (replace(self.accelerator, memory=memory, free=memory),)
         return replace(self, memory=memory, available=memory, accelerators=accelerators)
+
+    def with_model_bandwidth(self, bandwidth: Figure[int]) -> Hardware:
+        """The same device where a model's memory has `bandwidth`, on whichever place it runs.
+
+        Unified memory is the host's too; a graphics card's is not.
+        """
+        best = self.accelerator
+        accelerators = tuple(replace(a, bandwidth=bandwidth) for a in self.accelerators)
+        hosts = bandwidth if best is None or best.unified else self.bandwidth
+        return replace(self, bandwidth=hosts, accelerators=accelerators)
