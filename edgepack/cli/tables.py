@@ -263,7 +263,7 @@ def packed(result: Packed) -> None:
         write(
             f"{artifact.format:<10}{artifact.scheme}, {format_bytes(artifact.size)} "
             f"({_kinds(artifact)})",
-            f"{'fits':<10}{result.device}: {format_bytes(fit.footprint.total)} of "
+            f"{'fits':<10}{result.device}: {format_bytes(fit.need)} of "
             f"{format_bytes(fit.budget)} at a context of {fit.context:,}",
             f"{'fidelity':<10}{report.verdict} ({report.profile}): {_distance(report)}",
         )

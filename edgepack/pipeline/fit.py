@@ -140,7 +140,7 @@ def does_not_fit(fit: Fit, hardware: Hardware) -> DoesNotFit:
     """The error for a scheme that was asked for by name."""
     longest = fit.longest_context
     return DoesNotFit(
-        f"{fit.scheme} needs {format_bytes(fit.footprint.total)} at a context of "
+        f"{fit.scheme} needs {format_bytes(fit.need)} at a context of "
         f"{fit.context}; {hardware.name} offers {format_bytes(fit.budget)}",
         f"it fits with --ctx {longest}" if longest else "--scheme auto takes what fits",
     )
