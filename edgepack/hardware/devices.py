@@ -24,25 +24,21 @@ A profile's name is its file's name. Profiles of the user, in the configuration 
 
 from __future__ import annotations
 
-import os
-import tomllib
-from importlib import resources
 from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import get_args
 
 from edgepack.errors import UsageError, unknown
 from edgepack.hardware.isa import NAMES
 from edgepack.hardware.machine import Accelerator, Cpu, Figure, Hardware, Vendor, figure
-from edgepack.hardware.table import Table
+from edgepack.profiles import Table, files, read, shipped
 from edgepack.units import GB, MIB
 
-_SUFFIX = ".toml"
+KIND = "devices"
 
 
 def profiles() -> tuple[str, ...]:
     """Names of the shipped and the user's profiles, sorted."""
-    return tuple(sorted(_files()))
+    return tuple(sorted(files(KIND)))
 
 
 def profile(name: str) -> Hardware:
@@ -51,10 +47,10 @@ def profile(name: str) -> Hardware:
     Raises UsageError for a name that is not there, with a near match, and for a file that breaks
     the format above, with the key and what it must be.
     """
-    files = _files()
-    if name not in files:
-        raise unknown("device", name, files)
-    return read_profile(name, files[name])
+    known = files(KIND)
+    if name not in known:
+        raise unknown("device", name, known)
+    return read_profile(name, known[name])
 
 
 def sheet_bandwidth(accelerator: Accelerator) -> Figure[int]:
@@ -63,7 +59,7 @@ def sheet_bandwidth(accelerator: Accelerator) -> Figure[int]:
     Cards of one name and two memory sizes have two bandwidths (RTX 3060): a card's size must agree
     to an eighth. A chip with unified memory has one, whatever the memory.
     """
-    for name, file in _listing(_shipped()).items():
+    for name, file in shipped(KIND).items():
         for known in read_profile(name, file).accelerators:
             if known.name == accelerator.name and (known.unified or _same_size(known, accelerator)):
                 return known.bandwidth
@@ -72,7 +68,7 @@ def sheet_bandwidth(accelerator: Accelerator) -> Figure[int]:
 
 def read_profile(name: str, file: Traversable) -> Hardware:
     """The profile in `file`; raises UsageError as `profile` does."""
-    top = Table(str(file), _content(file)).expect("cpu", "memory", "accelerators")
+    top = read(file).expect("cpu", "memory", "accelerators")
     memory = top.table("memory").expect("total_mib", "reserved_mib", "bandwidth_gb_s")
     total, available = _sizes(memory, "total_mib")
     accelerators = tuple(_accelerator(table) for table in top.tables("accelerators"))
@@ -139,32 +135,3 @@ def _bandwidth(table: Table) -> Figure[int]:
 def _same_size(one: Accelerator, other: Accelerator) -> bool:
     a, b = one.memory.value, other.memory.value
     return a is not None and b is not None and abs(a - b) <= a // 8
-
-
-def _content(file: Traversable) -> dict[str, object]:
-    try:
-        return tomllib.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{file}: {error}", "a device profile is a TOML file") from error
-
-
-def _files() -> dict[str, Traversable]:
-    """File by profile name; the user's win."""
-    config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return {**_listing(_shipped()), **_listing(Path(config) / "edgepack" / "devices")}
-
-
-def _shipped() -> Traversable:
-    """The folder in the wheel, or in a source checkout the one beside the package."""
-    package = resources.files("edgepack")
-    installed = package / "profiles" / "devices"
-    if installed.is_dir() or not isinstance(package, Path):
-        return installed
-    return package.parent / "profiles" / "devices"
-
-
-def _listing(folder: Traversable) -> dict[str, Traversable]:
-    if not folder.is_dir():
-        return {}
-    files = [file for file in folder.iterdir() if file.name.endswith(_SUFFIX)]
-    return {file.name.removesuffix(_SUFFIX): file for file in files}
