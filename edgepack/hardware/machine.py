@@ -161,6 +161,19 @@ class Hardware:
         best = replace(best, memory=memory, free=memory)
         return replace(self, memory=hosts, available=hosts, accelerators=(best,))
 
+    def without(self, size: int) -> Hardware:
+        """The same device where `size` bytes of the memory that a model would have are taken."""
+        best = self.cards[0].name if self.cards else None
+        accelerators = list(self.accelerators)
+        for index, each in enumerate(accelerators):
+            if each.unified or each.name == best:
+                left = _less(each.usable, size)
+                accelerators[index] = replace(each, memory=left, free=left)
+                if not each.unified:
+                    break
+        available = self.available if best else _less(self.available, size)
+        return replace(self, available=available, accelerators=tuple(accelerators))
+
     def with_model_bandwidth(self, bandwidth: Figure[int]) -> Hardware:
         """The same device where a model's memory has `bandwidth`, on whichever place it runs.
 
@@ -170,6 +183,10 @@ class Hardware:
         accelerators = tuple(replace(a, bandwidth=bandwidth) for a in self.accelerators)
         hosts = bandwidth if best is None or best.unified else self.bandwidth
         return replace(self, bandwidth=hosts, accelerators=accelerators)
+
+
+def _less(memory: Figure[int], size: int) -> Figure[int]:
+    return memory if memory.value is None else replace(memory, value=max(0, memory.value - size))
 
 
 def _speed_and_size(place: Place) -> tuple[int, int]:

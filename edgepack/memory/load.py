@@ -52,43 +52,38 @@ class Loads:
     def __init__(self, decoder: Decoder, scheme: Scheme, deployment: Deployment) -> None:
         """Raises UsageError for a cache type that does not suit the decoder's heads."""
         self._decoder = decoder
-        self._layers = layer_bytes(decoder, scheme, deployment)
+        self._stored = layer_bytes(decoder, scheme, deployment)
         self._outer = outer_bytes(decoder, scheme)
         copies = copied_bytes(decoder, scheme, deployment.program)
         self._beside = overhead_bytes(decoder, deployment.program) + copies
+        kinds = {layer: index for index, layer in enumerate(dict.fromkeys(decoder.layers))}
+        self._kinds = tuple(kinds)
+        self._kind_of = tuple(kinds[layer] for layer in decoder.layers)
+        shares = [_share(layer) for layer in kinds]
         self._experts_read = tuple(
-            round(stored.experts * _share(layer))
-            for stored, layer in zip(self._layers, decoder.layers, strict=True)
+            round(stored.experts * shares[kind])
+            for stored, kind in zip(self._stored, self._kind_of, strict=True)
         )
 
     def at(self, deployment: Deployment) -> Load:
         """The load of `deployment`; what is read is at the end of its context, by one sequence."""
-        decoder = self._decoder
-        kept = {
-            layer: (layer_kv_bytes(layer, deployment), layer_state_bytes(layer, deployment))
-            for layer in set(decoder.layers)
-        }
         alone = replace(deployment, context=deployment.cells, slots=1, unified=True)
-        passed = {layer: _passed(layer, alone) for layer in kept}
+        kept = [_past(layer, deployment) for layer in self._kinds]
+        passed = [sum(_past(layer, alone)) for layer in self._kinds]
+        each = tuple(zip(self._stored, self._kind_of, strict=True))
         return Load(
-            layers=tuple(
-                replace(stored, kv=kept[layer][0], state=kept[layer][1])
-                for stored, layer in zip(self._layers, decoder.layers, strict=True)
-            ),
-            read=tuple(
-                stored.weights + passed[layer]
-                for stored, layer in zip(self._layers, decoder.layers, strict=True)
-            ),
+            layers=tuple(LayerBytes(s.weights, s.experts, *kept[kind]) for s, kind in each),
+            read=tuple(s.weights + passed[kind] for s, kind in each),
             experts_read=self._experts_read,
             outer=self._outer,
-            compute=compute_bytes(decoder, deployment),
-            beside=self._beside + output_bytes(decoder, deployment),
+            compute=compute_bytes(self._decoder, deployment),
+            beside=self._beside + output_bytes(self._decoder, deployment),
         )
 
 
-def _passed(layer: Layer, alone: Deployment) -> int:
-    """Bytes of its own past that a layer reads for one token."""
-    return layer_kv_bytes(layer, alone) + layer_state_bytes(layer, alone)
+def _past(layer: Layer, deployment: Deployment) -> tuple[int, int]:
+    """Bytes of a layer's KV cache and of its recurrent state."""
+    return layer_kv_bytes(layer, deployment), layer_state_bytes(layer, deployment)
 
 
 def _share(layer: Layer) -> float:

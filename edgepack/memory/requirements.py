@@ -56,6 +56,16 @@ def requirements(text: str) -> tuple[Requirement, ...]:
     return tuple(_requirement(term) for term in text.split(","))
 
 
+def shortfalls(fit: Fit, asked: tuple[Requirement, ...]) -> tuple[str, ...]:
+    """How `fit` falls short of what is asked; empty where it does not."""
+    return tuple(told for each in asked if (told := each.unmet(fit)))
+
+
+def meets(fit: Fit, asked: tuple[Requirement, ...]) -> bool:
+    """Whether all of it holds."""
+    return not shortfalls(fit, asked)
+
+
 def _requirement(term: str) -> Requirement:
     match = _TERM.fullmatch(term)
     if match is None:
