@@ -19,8 +19,10 @@ from edgepack.memory.law import (
     kv_cache_bytes,
     output_bytes,
     overhead_bytes,
+    state_bytes,
     weight_bytes,
 )
+from edgepack.memory.layers import LayerBytes, OuterBytes, layer_bytes, outer_bytes
 from edgepack.memory.speed import DecodeSpeed, active_weight_bytes, decode_speed
 
 __all__ = [
@@ -32,6 +34,8 @@ __all__ = [
     "Deployment",
     "Fit",
     "Footprint",
+    "LayerBytes",
+    "OuterBytes",
     "Program",
     "active_weight_bytes",
     "cache_bytes",
@@ -45,9 +49,12 @@ __all__ = [
     "fit_all",
     "footprint",
     "kv_cache_bytes",
+    "layer_bytes",
     "longest_context",
+    "outer_bytes",
     "output_bytes",
     "overhead_bytes",
     "reserve",
+    "state_bytes",
     "weight_bytes",
 ]

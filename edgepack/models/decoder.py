@@ -229,12 +229,13 @@ class GgufNaming:
 
     `interleaved_rope`: rows of Q and K are reordered so that rotated pairs are neighbours.
     `deep`: when it takes a model of 80 layers for one of 70 B, whose V it treats better: where
-    heads share K and V, or always.
+    heads share K and V, or always. `divided_logits`: it divides logits by the scale it is told.
     """
 
     architecture: str
     interleaved_rope: bool = False
     deep: Literal["never", "shared", "always"] = "never"
+    divided_logits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,6 +269,22 @@ class Decoder:
     logit_scale: float = 1.0
     logit_softcap: float | None = None
     beyond: frozenset[str] = frozenset()
+
+    @property
+    def attention_interval(self) -> int:
+        """n where every n-th layer has attention and the others the gated delta rule; else 0."""
+        kinds = {layer.recurrence.kind for layer in self.layers if layer.recurrence}
+        if kinds != {"gated_delta"}:
+            return 0
+        return next(i for i, layer in enumerate(self.layers) if layer.attention.heads) + 1
+
+    @property
+    def described_attention(self) -> Attention:
+        """What llama.cpp takes for the first layer's: where the layers with attention come at an
+        interval, the heads of those are stated for all."""
+        if not self.attention_interval:
+            return self.layers[0].attention
+        return self.layers[self.attention_interval - 1].attention
 
     @property
     def parameters(self) -> int:

@@ -20,18 +20,8 @@ from edgepack.models import Decoder, Weight, families
 from edgepack.models.decoder import Attention, FeedForward, Layer, Rope
 from edgepack.models.families.layout import DEEPEST
 from edgepack.models.source import stamp
-from edgepack.quant.schemes.mix import (
-    DOWN,
-    EMBEDDING,
-    GATE,
-    HEAD,
-    OUT,
-    UP,
-    K,
-    Q,
-    V,
-    quantizable,
-)
+from edgepack.quant.schemes.mix import quantizable
+from edgepack.quant.schemes.rules import DOWN, EMBEDDING, GATE, HEAD, OUT, UP, K, Q, V
 
 RULED: Final = frozenset({EMBEDDING, HEAD, Q, K, V, OUT, GATE, UP, DOWN})
 """Matrices of dense decoders; for others, such as experts, llama.cpp has rules of their own."""
