@@ -24,9 +24,10 @@ class RopeScaling:
 
     `linear` divides every frequency by `factor`. `llama3` divides low frequencies by `factor`,
     keeps high ones, and blends between, by wavelength against `original_context`. `yarn` does so
-    between the turns `beta_slow` and `beta_fast` within it (Peng et al. 2023). `longrope` divides
-    each pair's by a number of its own, from `short` up to `original_context` tokens and from `long`
-    beyond. The last two multiply cosines and sines by `attention_factor`.
+    between the turns `beta_slow` and `beta_fast` within it (Peng et al. 2023), at whole pairs where
+    it is to `truncate`. `longrope` divides each pair's by a number of its own, from `short` up to
+    `original_context` tokens and from `long` beyond. The last two multiply cosines and sines by
+    `attention_factor`.
     """
 
     kind: Literal["linear", "llama3", "yarn", "longrope"]
@@ -36,6 +37,7 @@ class RopeScaling:
     high_frequency_factor: float = 4.0
     beta_fast: float = 32.0
     beta_slow: float = 1.0
+    truncate: bool = True
     attention_factor: float = 1.0
     short: tuple[float, ...] = ()
     long: tuple[float, ...] = ()
@@ -227,12 +229,13 @@ class GgufNaming:
 
     `interleaved_rope`: rows of Q and K are reordered so that rotated pairs are neighbours.
     `deep`: when it takes a model of 80 layers for one of 70 B, whose V it treats better: where
-    heads share K and V, or always.
+    heads share K and V, or always. `divided_logits`: it divides logits by the scale it is told.
     """
 
     architecture: str
     interleaved_rope: bool = False
     deep: Literal["never", "shared", "always"] = "never"
+    divided_logits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +246,8 @@ class Decoder:
     feed-forward, after them, or around; `parallel`: both read the same normed input. Multipliers:
     `embedding_scale` of embedded tokens, `residual_scale` of what a block adds, `logit_scale` of
     logits; `logit_softcap` bounds them as `Attention.softcap` does scores. `dtype` is the float
-    type that it was released in, and that runtimes calculate in.
+    type that it was released in, and that runtimes calculate in. `beyond` names what no fact here
+    tells (models/features).
     """
 
     vocabulary: int
@@ -264,6 +268,23 @@ class Decoder:
     residual_scale: float = 1.0
     logit_scale: float = 1.0
     logit_softcap: float | None = None
+    beyond: frozenset[str] = frozenset()
+
+    @property
+    def attention_interval(self) -> int:
+        """n where every n-th layer has attention and the others the gated delta rule; else 0."""
+        kinds = {layer.recurrence.kind for layer in self.layers if layer.recurrence}
+        if kinds != {"gated_delta"}:
+            return 0
+        return next(i for i, layer in enumerate(self.layers) if layer.attention.heads) + 1
+
+    @property
+    def described_attention(self) -> Attention:
+        """What llama.cpp takes for the first layer's: where the layers with attention come at an
+        interval, the heads of those are stated for all."""
+        if not self.attention_interval:
+            return self.layers[0].attention
+        return self.layers[self.attention_interval - 1].attention
 
     @property
     def parameters(self) -> int:
