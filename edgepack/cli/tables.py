@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from edgepack.units import format_bytes, format_count, format_rate
+from edgepack.units import format_bytes, format_rate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from edgepack.formats import Artifact
     from edgepack.hardware import Figure, Hardware
     from edgepack.manifest import Verified
-    from edgepack.memory import Fit
-    from edgepack.pipeline.fit import FitTable, Weighed
     from edgepack.pipeline.pack import Packed
     from edgepack.pipeline.quantize import Quantized
 
@@ -108,67 +106,6 @@ def hardware(found: Hardware) -> None:
         label = f"or, on the {place.name}" if index else "a model may occupy"
         rows.append((label, figure(place.memory, "bytes")))
     write(found.name, table(("", ""), rows, left=2))
-
-
-FIT_HEADINGS = (
-    "scheme", "weights", "KV cache", "other", "total", "fits", "headroom", "longest ctx",
-    "tokens/s", "on",
-)  # fmt: skip
-
-
-def fit(answer: FitTable) -> None:
-    """A table per format, a row per scheme: memory, verdict, headroom, longest context, speed;
-    where there is a choice, the place it runs on."""
-    d, places = answer.rows[0].deployment, answer.hardware.places
-    choice = len(places) > 1
-    offered = " or ".join(
-        format_bytes(place.memory.value or 0) + (f" on {place.name}" if choice else "")
-        for place in places
-    )
-    write(
-        f"{answer.model}: {format_count(answer.parameters)} parameters, "
-        f"trained for {answer.context_length:,} tokens",
-        f"{answer.hardware.name}: {offered} for a model; "
-        f"context {d.context:,}{_caches(answer.rows)}",
-    )
-    by_format: dict[str, list[Fit]] = {}
-    for row in answer.rows:
-        by_format.setdefault(row.form.name, []).append(row.fit)
-    shown = len(FIT_HEADINGS) if choice else -1
-    for name, fits in by_format.items():
-        headings = ("scheme" if len(by_format) == 1 else name, *FIT_HEADINGS[1:shown])
-        write(table(headings, (_fit_row(fit)[:shown] for fit in fits)))
-    write(*dict.fromkeys(f"note: {note}" for row in answer.rows for note in row.fit.notes))
-
-
-def _caches(rows: Sequence[Weighed]) -> str:
-    """The types of KV cache, each with its formats where they differ, and the number of slots."""
-    if not any(row.fit.footprint.kv for row in rows):
-        return ""
-    kept: dict[str, dict[str, None]] = {}
-    for row in rows:
-        kept.setdefault(row.deployment.kv_type_k, {})[row.form.name] = None
-    told = (f"{kind} ({', '.join(names)})" for kind, names in kept.items())
-    cache = f"{next(iter(kept))} cache" if len(kept) == 1 else f"cache {', '.join(told)}"
-    slots = rows[0].deployment.slots
-    return f", {cache}, {slots} slot{'s' * (slots > 1)}"
-
-
-def _fit_row(fit: Fit) -> tuple[str, ...]:
-    need = fit.footprint
-    speed = f"{fit.decode.low:,.0f} to {fit.decode.high:,.0f}" if fit.decode else "unknown"
-    return (
-        fit.scheme,
-        format_bytes(need.weights),
-        format_bytes(need.kv),
-        format_bytes(need.compute + need.output + need.overhead + need.state),
-        format_bytes(need.total),
-        ("yes" if fit.comfortable else "tight") if fit.fits else "NO",
-        format_bytes(fit.headroom),
-        f"{fit.longest_context:,}",
-        speed,
-        fit.place if fit.fits else "",
-    )
 
 
 def fidelity(report: FidelityReport) -> None:
@@ -265,7 +202,7 @@ def packed(result: Packed) -> None:
         write(
             f"{artifact.format:<10}{artifact.scheme}, {format_bytes(artifact.size)} "
             f"({_kinds(artifact)})",
-            f"{'fits':<10}{result.device}: {format_bytes(fit.footprint.total)} of "
+            f"{'fits':<10}{result.device}: {format_bytes(fit.need)} of "
             f"{format_bytes(fit.budget)} at a context of {fit.context:,}",
             f"{'fidelity':<10}{report.verdict} ({report.profile}): {_distance(report)}",
         )

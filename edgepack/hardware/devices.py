@@ -35,12 +35,8 @@ names asked for are read alike. Profiles of the user, in the configuration direc
 
 from __future__ import annotations
 
-import os
 import re
-import tomllib
-from importlib import resources
 from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import get_args
 
 from edgepack.errors import UsageError, unknown
@@ -55,13 +51,14 @@ from edgepack.hardware.machine import (
     Vendor,
     figure,
 )
-from edgepack.hardware.table import Table
+from edgepack.profiles import Table, files, read, shipped, text
 from edgepack.units import GB, MIB
+
+KIND = "devices"
 
 ROUNDING = 0.01
 """How far a sheet's bandwidth may be from its bus times its data rate."""
 
-_SUFFIX = ".toml"
 _RATE = ("bandwidth_gb_s", "bus_bits", "gbps")
 
 
@@ -84,7 +81,7 @@ def profile_text(name: str) -> str:
 
     Raises UsageError for a name that is not there, and for a file that cannot be read.
     """
-    return _text(_found(name)[1])
+    return text(_found(name)[1])
 
 
 def plain_name(name: str) -> str:
@@ -96,8 +93,8 @@ def shipped_accelerators(name: str) -> tuple[Accelerator, ...]:
     """The accelerators of exactly this name, in all the profiles that ship."""
     return tuple(
         accelerator
-        for device, file in _listing(_shipped()).items()
-        if name in _text(file)  # a hundred files are soon read, and slowly parsed
+        for device, file in shipped(KIND).items()
+        if name in text(file)  # a hundred files are soon read, and slowly parsed
         for accelerator in read_profile(device, file).accelerators
         if accelerator.name == name
     )
@@ -105,7 +102,7 @@ def shipped_accelerators(name: str) -> tuple[Accelerator, ...]:
 
 def read_profile(name: str, file: Traversable) -> Hardware:
     """The profile in `file`; raises UsageError as `profile` does."""
-    top = Table(str(file), _content(file)).expect("cpu", "memory", "accelerators", "npus")
+    top = read(file).expect("cpu", "memory", "accelerators", "npus")
     memory = top.table("memory").expect("total_mib", "reserved_mib", *_RATE)
     total, available = _sizes(memory, "total_mib")
     accelerators = tuple(_accelerator(table) for table in top.tables("accelerators"))
@@ -202,46 +199,15 @@ def _compute(table: Table) -> Figure[int]:
     return figure(None if tflops is None else round(tflops * 10**12), "profile")
 
 
-def _content(file: Traversable) -> dict[str, object]:
-    try:
-        return tomllib.loads(_text(file))
-    except ValueError as error:
-        raise UsageError(f"{file}: {error}", "a device profile is a TOML file") from error
-
-
-def _text(file: Traversable) -> str:
-    try:
-        return file.read_text("utf-8")
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{file}: {error}", "a device profile is a TOML file") from error
-
-
 def _found(name: str) -> tuple[str, Traversable]:
     """The profile's own name and its file. Raises UsageError with a near match."""
-    files = _files()
+    known = _files()
     plain = plain_name(name)
-    if plain not in files:
-        raise unknown("device", name, files)
-    return plain, files[plain]
+    if plain not in known:
+        raise unknown("device", name, known)
+    return plain, known[plain]
 
 
 def _files() -> dict[str, Traversable]:
-    """File by profile name; the user's win."""
-    config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return {**_listing(_shipped()), **_listing(Path(config) / "edgepack" / "devices")}
-
-
-def _shipped() -> Traversable:
-    """The folder in the wheel, or in a source checkout the one beside the package."""
-    package = resources.files("edgepack")
-    installed = package / "profiles" / "devices"
-    if installed.is_dir() or not isinstance(package, Path):
-        return installed
-    return package.parent / "profiles" / "devices"
-
-
-def _listing(folder: Traversable) -> dict[str, Traversable]:
-    if not folder.is_dir():
-        return {}
-    files = [file for file in folder.iterdir() if file.name.endswith(_SUFFIX)]
-    return {plain_name(file.name.removesuffix(_SUFFIX)): file for file in files}
+    """File by plain name; the user's win, however they are spelt."""
+    return {plain_name(name): file for name, file in files(KIND).items()}

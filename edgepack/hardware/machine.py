@@ -114,14 +114,25 @@ class Hardware:
         return max(known, key=lambda a: a.usable.value or 0, default=None)
 
     @property
+    def host(self) -> Place:
+        """The processor and its memory."""
+        return Place("CPU", self.available, self.bandwidth, self.cpu.compute)
+
+    @property
+    def cards(self) -> tuple[Place, ...]:
+        """Accelerators that have memory of their own, and say how much: the fastest first."""
+        own = (a for a in self.accelerators if not a.unified and a.usable.value is not None)
+        places = (Place(a.name, a.usable, a.bandwidth, a.compute) for a in own)
+        return tuple(sorted(places, key=_speed_and_size, reverse=True))
+
+    @property
     def places(self) -> tuple[Place, ...]:
         """Where a model can run, best first; none where no size is known.
 
         The CPU comes after an accelerator, and only where it has more memory. A unified
         accelerator whose own bandwidth is unknown reads at least as fast as the host does.
         """
-        host = Place("CPU", self.available, self.bandwidth, self.cpu.compute)
-        best = self.accelerator
+        host, best = self.host, self.accelerator
         if best is None:
             return () if self.available.value is None else (host,)
         shared = best.unified and best.bandwidth.value is None
@@ -139,11 +150,29 @@ class Hardware:
         return self.places[0].bandwidth if self.places else self.bandwidth
 
     def with_model_memory(self, memory: Figure[int]) -> Hardware:
-        """The same device where a model may occupy `memory`, on whichever place it runs."""
-        accelerators = self.accelerators
-        if self.accelerator is not None:
-            accelerators = (replace(self.accelerator, memory=memory, free=memory),)
-        return replace(self, memory=memory, available=memory, accelerators=accelerators)
+        """The same device where a model may occupy `memory`, on whichever place it runs.
+
+        Where that is a card of its own, nothing is said of main memory, and nothing can lie there.
+        """
+        best = self.accelerator
+        if best is None:
+            return replace(self, memory=memory, available=memory)
+        hosts = memory if best.unified else UNKNOWN
+        best = replace(best, memory=memory, free=memory)
+        return replace(self, memory=hosts, available=hosts, accelerators=(best,))
+
+    def without(self, size: int) -> Hardware:
+        """The same device where `size` bytes of the memory that a model would have are taken."""
+        best = self.cards[0].name if self.cards else None
+        accelerators = list(self.accelerators)
+        for index, each in enumerate(accelerators):
+            if each.unified or each.name == best:
+                left = _less(each.usable, size)
+                accelerators[index] = replace(each, memory=left, free=left)
+                if not each.unified:
+                    break
+        available = self.available if best else _less(self.available, size)
+        return replace(self, available=available, accelerators=tuple(accelerators))
 
     def with_model_bandwidth(self, bandwidth: Figure[int]) -> Hardware:
         """The same device where a model's memory has `bandwidth`, on whichever place it runs.
@@ -154,3 +183,11 @@ class Hardware:
         accelerators = tuple(replace(a, bandwidth=bandwidth) for a in self.accelerators)
         hosts = bandwidth if best is None or best.unified else self.bandwidth
         return replace(self, bandwidth=hosts, accelerators=accelerators)
+
+
+def _less(memory: Figure[int], size: int) -> Figure[int]:
+    return memory if memory.value is None else replace(memory, value=max(0, memory.value - size))
+
+
+def _speed_and_size(place: Place) -> tuple[int, int]:
+    return place.bandwidth.value or 0, place.memory.value or 0
