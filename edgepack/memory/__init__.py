@@ -7,7 +7,15 @@ from edgepack.memory.deployment import (
     Deployment,
     Program,
 )
-from edgepack.memory.fit import Fit, choose, does_not_fit, fit, fit_all, longest_context
+from edgepack.memory.fit import (
+    Fit,
+    choose,
+    does_not_fit,
+    fit,
+    fit_all,
+    is_first_choice,
+    longest_context,
+)
 from edgepack.memory.law import (
     CacheGroup,
     Footprint,
@@ -54,6 +62,7 @@ __all__ = [
     "fit",
     "fit_all",
     "footprint",
+    "is_first_choice",
     "kv_cache_bytes",
     "layer_bytes",
     "longest_context",

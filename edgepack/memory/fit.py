@@ -146,11 +146,16 @@ def choose(fits: Sequence[Fit]) -> Fit:
     """
     comfortable = [candidate for candidate in fits if candidate.comfortable]
     for candidate in comfortable:
-        if candidate.preferred and candidate.bits >= FLOOR_BITS:
+        if is_first_choice(candidate):
             return candidate
     if comfortable:
         return comfortable[0]
     raise does_not_fit(fits)
+
+
+def is_first_choice(fit: Fit) -> bool:
+    """Whether `choose` takes it unless a more faithful one is as good."""
+    return fit.comfortable and fit.preferred and fit.bits >= FLOOR_BITS
 
 
 def does_not_fit(candidates: Sequence[Fit]) -> DoesNotFit:

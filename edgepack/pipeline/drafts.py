@@ -35,9 +35,8 @@ def paired(
         raise UsageError(f"{draft} cannot draft for {target}: {refusal}", "take one of its family")
     found = []
     for row in table(small, hardware, settings, choice):
-        only = replace(
-            choice, to=(f"{row.form.name}:{row.scheme.name}",), scheme=None, bits=None, group=None
-        )
+        named = f"{row.form.name}:{row.scheme.name}"
+        only = replace(choice, to=(named,), scheme=None, bits=None, group=None)
         rest = hardware.without(row.fit.placement.parts[0].bytes)
         (beside,) = table(large, rest, settings, only)
         found.append(Paired(row.form.name, row.scheme.name, pair(beside.fit, row.fit)))

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from edgepack import memory
-from edgepack.errors import DoesNotFit, UsageError
+from edgepack.errors import DoesNotFit, UsageError, unknown
 from edgepack.formats import Format
 from edgepack.hardware import Hardware
 from edgepack.memory import CACHE_TYPES, DEFAULT_CONTEXT, Deployment, Fit, Program
@@ -142,7 +142,7 @@ def table(
 ) -> tuple[Weighed, ...]:
     """Every usual scheme of every chosen format, or the one chosen."""
     return tuple(
-        _weighed(decoder, hardware, settings, form, scheme)
+        weighed(decoder, hardware, settings, form, scheme)
         for form, chosen in choice.picks()
         for scheme in ([chosen] if chosen else map(choice.adapted, form.schemes.USUAL))
     )
@@ -156,7 +156,7 @@ def weigh(
     Raises UsageError for unknown names, DoesNotFit with what would fit.
     """
     rows = tuple(
-        _weighed(decoder, hardware, settings, form, scheme)
+        weighed(decoder, hardware, settings, form, scheme)
         if scheme
         else most_faithful(decoder, hardware, settings, form, choice)
         for form, scheme in choice.picks()
@@ -171,18 +171,21 @@ def most_faithful(
     decoder: Decoder, hardware: Hardware, settings: Settings, form: Format, choice: Choice
 ) -> Weighed:
     """The row of the scheme that `auto` takes. Raises DoesNotFit."""
-    rows = [
-        _weighed(decoder, hardware, settings, form, choice.adapted(scheme))
-        for scheme in form.schemes.FAITHFUL
-        if scheme.bits <= AUTO_BITS
-    ]
+    rows = list[Weighed]()
+    for scheme in form.schemes.FAITHFUL:
+        if scheme.bits <= AUTO_BITS:
+            row = weighed(decoder, hardware, settings, form, choice.adapted(scheme))
+            if memory.is_first_choice(row.fit):  # of those less faithful none is chosen
+                return row
+            rows.append(row)
     chosen = memory.choose([row.fit for row in rows])
     return next(row for row in rows if row.fit is chosen)
 
 
-def _weighed(
+def weighed(
     decoder: Decoder, hardware: Hardware, settings: Settings, form: Format, scheme: Scheme
 ) -> Weighed:
+    """One row. Raises UsageError for settings that the format's program refuses."""
     deployment = settings.deployment(decoder, form, scheme)
     return Weighed(form, scheme, deployment, memory.fit(decoder, scheme, hardware, deployment))
 

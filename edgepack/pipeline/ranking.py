@@ -13,7 +13,7 @@ from edgepack.models import catalogue
 from edgepack.models.catalogue import CatalogueEntry
 from edgepack.pipeline.choice import Choice
 from edgepack.pipeline.device import Target
-from edgepack.pipeline.fit import Settings, Weighed, weigh
+from edgepack.pipeline.fit import Settings, Weighed, weigh, weighed
 
 SLOW = 5.0  # tokens per second: a little less than people read
 
@@ -73,12 +73,17 @@ def rank(
 def _ranked(
     entry: CatalogueEntry, hardware: Hardware, settings: Settings, choice: Choice
 ) -> Iterator[Ranked]:
-    """Nothing where it does not fit."""
+    """Nothing where it does not fit. What is smallest is asked first: most models fail there."""
+    form = choice.formats[0]
+    if choice.scheme is None and choice.bits is None:
+        least = weighed(entry.decoder, hardware, settings, form, form.schemes.FAITHFUL[-1])
+        if not least.fit.comfortable:
+            return
     try:
-        weighed, *_ = weigh(entry.decoder, hardware, settings, choice)
+        row, *_ = weigh(entry.decoder, hardware, settings, choice)
     except DoesNotFit:
         return
-    yield Ranked(entry.name, entry.repository, entry.parameters, weighed)
+    yield Ranked(entry.name, entry.repository, entry.parameters, row)
 
 
 def _readable(ranked: Ranked) -> bool:
