@@ -18,6 +18,7 @@ import re
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import TypeVar
 
 from edgepack.errors import UsageError, unknown
 from edgepack.models import families
@@ -25,6 +26,8 @@ from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder
 from edgepack.models.hub import split_id
 from edgepack.profiles import Table, files, read
+
+T = TypeVar("T")
 
 KIND = "models"
 LISTED = "`edgepack profiles list --models` names the catalogue's"
@@ -75,7 +78,7 @@ def read_entry(name: str, file: Traversable) -> CatalogueEntry:
     if not MONTH.fullmatch(released):
         raise UsageError(f"{file}: released is {released!r}", "it must be a month, such as 2025-01")
     decoder = families.decoder(Config(Path(str(file)), top.table("config").content))
-    stated = top.count("parameters")
+    stated = _stated(top, "parameters", top.count("parameters"))
     if stated != decoder.parameters:
         raise UsageError(
             f"{file}: parameters is {stated}, [config] amounts to {decoder.parameters}",
@@ -94,7 +97,10 @@ def unknown_model(name: str) -> UsageError:
 
 
 def _text(table: Table, key: str) -> str:
-    value = table.text(key)
+    return _stated(table, key, table.text(key))
+
+
+def _stated(table: Table, key: str, value: T | None) -> T:
     if value is None:
         raise UsageError(f"{table.label}: {key} is missing", "every entry states it")
     return value
