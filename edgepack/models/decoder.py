@@ -24,9 +24,10 @@ class RopeScaling:
 
     `linear` divides every frequency by `factor`. `llama3` divides low frequencies by `factor`,
     keeps high ones, and blends between, by wavelength against `original_context`. `yarn` does so
-    between the turns `beta_slow` and `beta_fast` within it (Peng et al. 2023). `longrope` divides
-    each pair's by a number of its own, from `short` up to `original_context` tokens and from `long`
-    beyond. The last two multiply cosines and sines by `attention_factor`.
+    between the turns `beta_slow` and `beta_fast` within it (Peng et al. 2023), at whole pairs where
+    it is to `truncate`. `longrope` divides each pair's by a number of its own, from `short` up to
+    `original_context` tokens and from `long` beyond. The last two multiply cosines and sines by
+    `attention_factor`.
     """
 
     kind: Literal["linear", "llama3", "yarn", "longrope"]
@@ -36,6 +37,7 @@ class RopeScaling:
     high_frequency_factor: float = 4.0
     beta_fast: float = 32.0
     beta_slow: float = 1.0
+    truncate: bool = True
     attention_factor: float = 1.0
     short: tuple[float, ...] = ()
     long: tuple[float, ...] = ()
@@ -244,7 +246,8 @@ class Decoder:
     feed-forward, after them, or around; `parallel`: both read the same normed input. Multipliers:
     `embedding_scale` of embedded tokens, `residual_scale` of what a block adds, `logit_scale` of
     logits; `logit_softcap` bounds them as `Attention.softcap` does scores. `dtype` is the float
-    type that it was released in, and that runtimes calculate in.
+    type that it was released in, and that runtimes calculate in. `beyond` names what no fact here
+    tells (models/features).
     """
 
     vocabulary: int
@@ -265,6 +268,7 @@ class Decoder:
     residual_scale: float = 1.0
     logit_scale: float = 1.0
     logit_softcap: float | None = None
+    beyond: frozenset[str] = frozenset()
 
     @property
     def attention_interval(self) -> int:

@@ -28,7 +28,16 @@ UNGATED, ACTIVATION = "feed-forward without gate", "activation other than silu"
 LAYER_NORM, NORM_OFFSET = "LayerNorm", "norms with an offset"
 NORM_PLACE, PARALLEL = "norms after attention and feed-forward", "parallel blocks"
 MULTIPLIERS, LOGIT_SOFTCAP = "multipliers", "logit soft cap"
+NEIGHBOURS = "rotated pairs that are neighbours"
 HEAD_BIAS, FUSED, DIFFERENT = "head bias", "fused projections", "layers that differ"
+
+# Said by `Decoder.beyond`, as no other fact of it tells them.
+OWN_HEAD_NORMS, UNIT_HEADS = "a norm for each head", "heads of Q and K brought to one length"
+TEMPERATURE, GATED_OUTPUT = "scores scaled by position", "gated attention"
+WEIGHED_INPUT = "experts that read weighed inputs"
+STREAMS, LAYER_EMBEDDINGS = "several residual streams", "embeddings of every layer"
+LOW_RANK, SPARSE_ACTIVATION = "low-rank residuals", "sparse activations"
+VALUE_NORM = "normed heads of V"
 
 PLAIN = frozenset({BIASES, FEED_FORWARD_BIASES, HEAD_NORM, LINEAR, LLAMA3})
 """What every reader of weights knows."""
@@ -60,6 +69,7 @@ def check_known(decoder: Decoder, known: frozenset[str], reader: str) -> None:
 
 
 def _whole(decoder: Decoder) -> Iterator[str]:
+    yield from decoder.beyond
     if len(set(decoder.layers)) > 1:
         yield DIFFERENT
     if any(layer.recurrence for layer in decoder.layers):
@@ -95,6 +105,7 @@ def _of_attention(attention: Attention) -> Iterator[str]:
         (attention.qk_norm == "head", HEAD_NORM),
         (attention.qk_norm == "whole", WHOLE_NORM),
         (rope.dimensions == 0, NO_ROTARY),
+        (rope.neighbours, NEIGHBOURS),
         (0 < rope.dimensions < attention.head_dim and not attention.latent, PARTIAL_ROTARY),
         (attention.window is not None, WINDOW),
         (attention.chunk is not None, CHUNK),
