@@ -9,11 +9,19 @@ from pathlib import Path
 from typing import Any, TypeGuard, get_args
 
 from edgepack.errors import DamagedInput
-from edgepack.models import families
+from edgepack.models import catalogue, families
 from edgepack.models.config import Config, read_json
 from edgepack.models.decoder import Decoder, DType, Weight
 from edgepack.models.safetensors import TensorRef
-from edgepack.models.source import CONFIG, GENERATION, Source, locate, read_shards, stamp
+from edgepack.models.source import (
+    CONFIG,
+    GENERATION,
+    Source,
+    catalogued,
+    locate,
+    read_shards,
+    stamp,
+)
 from edgepack.models.tokenizer import Tokenizer, read_tokenizer
 
 CHOOSING = ("temperature", "top_k", "top_p", "min_p")  # what matters only to who samples
@@ -122,7 +130,12 @@ def read_checkpoint(root: Path, name: str, revision: str | None) -> Checkpoint:
 
 
 def read_decoder(source: str) -> tuple[str, Decoder]:
-    """The name and shape of a model from its config.json alone: no weights are fetched."""
+    """The name and shape of a model from its config.json alone: no weights are fetched.
+
+    Of a catalogue name, which is none of a folder here, nothing is fetched at all.
+    """
+    if name := catalogued(source):
+        return name, catalogue.entry(name).decoder
     root, name, _ = locate(source, weights=False)
     return name, families.decoder(Config.read(root / CONFIG))
 

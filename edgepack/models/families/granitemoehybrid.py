@@ -34,12 +34,15 @@ GGUF = GgufNaming("granitehybrid", interleaved_rope=True)
 
 def decoder(config: Config) -> Decoder:
     config.require("position_embedding_type", ("nope", "rope"), "nope")
+    config.values.get("intermediate_size")  # of experts; stated also where there are none
     inner = FeedForward(
         config.integer("shared_intermediate_size"),
         activation=activation(config, "hidden_act"),
         experts=mixture(config) if count(config, "num_local_experts") else None,
     )
     kinds = layer_kinds(config, ("mamba", "attention"), ("mamba",) * depth(config))
+    for key in ("mamba_d_conv", "mamba_d_state", "mamba_n_heads"):
+        config.values.get(key)  # stated also where no layer is recurrent
     parts = {}
     if "attention" in kinds:
         parts["attention"] = Layer(attention_facts(config), inner)

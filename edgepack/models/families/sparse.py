@@ -23,6 +23,7 @@ def forwards(config: Config, layers: int, *, shared: bool) -> tuple[FeedForward,
     sparse = FeedForward(common, activation=act, experts=mixture)
     plain, step = integers(config, "mlp_only_layers") or (), count(config, "decoder_sparse_step", 1)
     every = [index not in plain and step and (index + 1) % step == 0 for index in range(layers)]
+    config.values.get("intermediate_size")  # stated also where no layer is plain
     if all(every):
         return (sparse,) * layers
     dense = FeedForward(config.integer("intermediate_size"), activation=act)
