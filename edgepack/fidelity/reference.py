@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from edgepack.errors import UsageError
 from edgepack.fidelity.head import Head
 from edgepack.formats.slabs import slabs
-from edgepack.models import Checkpoint, TensorRef
+from edgepack.models import Checkpoint, TensorRef, features
 from edgepack.models.decoder import Attention
 from edgepack.models.rope import frequencies
 
@@ -35,8 +35,8 @@ LayerWeights = dict[str, Array]
 class Reference:
     """Float32 logits of `documents` (token ids), computed once for all of them.
 
-    `progress` is called with layers done and layers in all. Raises UsageError for an empty document
-    and for ids outside the vocabulary.
+    `progress` is called with layers done and layers in all. Raises Unsupported for a decoder that
+    cannot be run, UsageError for an empty document and for ids outside the vocabulary.
     """
 
     def __init__(
@@ -45,6 +45,7 @@ class Reference:
         documents: Sequence[Sequence[int]],
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
+        features.check_known(checkpoint.decoder, features.PLAIN, "the float32 reference")
         _check_documents(documents, checkpoint.decoder.vocabulary)
         self._checkpoint = checkpoint
         self._lengths = [len(ids) for ids in documents]

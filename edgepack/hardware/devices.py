@@ -4,45 +4,67 @@
     model = "..."
     isa = ["NEON", ...]       names of `isa.NAMES`
     physical_cores = 4
+    compute_tflops = 0.3      10**12 operations per second: dense FP16 matrices
 
     [memory]                  main memory; optional for a graphics card
     total_mib = 8192
     reserved_mib = 1024       kept for the operating system and other programs
     bandwidth_gb_s = 17.1     10**9 bytes per second
+    bus_bits = 32             these two, times each other, / 8 are the bandwidth
+    gbps = 4.267              per pin; what memory sheets call MT/s, / 1000
 
-    [[accelerators]]          none or more
+    [[accelerators]]          none or more; a second card of a kind is a second table
     name = "..."              exactly as its driver reports it
     vendor = "nvidia"         nvidia, apple, amd, intel
     memory_mib = 24564
     reserved_mib = 512
     bandwidth_gb_s = 1008
+    bus_bits = 384
+    gbps = 21
+    compute_tflops = 330.3    the faster FP16 mode where two are published, without sparsity
     unified = false           true if it works in main memory
 
-A profile's name is its file's name. Profiles of the user, in the configuration directory's
+    [[npus]]                  none or more, for information
+    name = "..."
+    tops = 45
+
+A profile's name is its file's name, in lower case and with hyphens for spaces and underscores;
+names asked for are read alike. Profiles of the user, in the configuration directory's
 `edgepack/devices`, come before those of the same name that ship.
 """
 
 from __future__ import annotations
 
-import os
-import tomllib
-from importlib import resources
+import re
 from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import get_args
 
 from edgepack.errors import UsageError, unknown
 from edgepack.hardware.isa import NAMES
-from edgepack.hardware.machine import Accelerator, Cpu, Figure, Hardware, Vendor, figure
-from edgepack.hardware.table import Table
+from edgepack.hardware.machine import (
+    UNKNOWN,
+    Accelerator,
+    Cpu,
+    Figure,
+    Hardware,
+    Npu,
+    Vendor,
+    figure,
+)
+from edgepack.profiles import Table, files, read, shipped, text
 from edgepack.units import GB, MIB
 
-_SUFFIX = ".toml"
+KIND = "devices"
+
+ROUNDING = 0.01
+"""How far a sheet's bandwidth may be from its bus times its data rate."""
+
+_RATE = ("bandwidth_gb_s", "bus_bits", "gbps")
 
 
 def profiles() -> tuple[str, ...]:
     """Names of the shipped and the user's profiles, sorted."""
-    return tuple(sorted(_files()))
+    return tuple(sorted(files(KIND)))
 
 
 def profile(name: str) -> Hardware:
@@ -51,29 +73,44 @@ def profile(name: str) -> Hardware:
     Raises UsageError for a name that is not there, with a near match, and for a file that breaks
     the format above, with the key and what it must be.
     """
-    files = _files()
-    if name not in files:
-        raise unknown("device", name, files)
-    return read_profile(name, files[name])
+    return read_profile(*_found(name))
+
+
+def profile_text(name: str) -> str:
+    """The file of the device called `name`, with its comments, which name the sources.
+
+    Raises UsageError for a name that is not there, and for a file that cannot be read.
+    """
+    return text(_found(name)[1])
+
+
+def plain_name(name: str) -> str:
+    """`RTX 4090` -> `rtx-4090`: as the files are named."""
+    return re.sub(r"[\s_-]+", "-", name.strip()).lower()
 
 
 def sheet_bandwidth(accelerator: Accelerator) -> Figure[int]:
-    """The bandwidth that a shipped profile states for an accelerator of exactly this name.
+    """The bandwidth that shipped profiles state for an accelerator of exactly this name.
 
-    Cards of one name and two memory sizes have two bandwidths (RTX 3060): a card's size must agree
-    to an eighth. A chip with unified memory has one, whatever the memory.
+    One name may have two, with the memory size (RTX 3060) or the number of cores that it comes
+    with (Apple M4 Max): a size must agree to an eighth. A chip with unified memory, whose size is
+    the computer's, may have another size than any profile, if all profiles state one bandwidth.
     """
-    for name, file in _listing(_shipped()).items():
-        for known in read_profile(name, file).accelerators:
-            if known.name == accelerator.name and (known.unified or _same_size(known, accelerator)):
-                return known.bandwidth
-    return Figure(None, "unknown")
+    named = [
+        known
+        for name, file in shipped(KIND).items()
+        for known in read_profile(name, file).accelerators
+        if known.name == accelerator.name
+    ]
+    alike = [known for known in named if _same_size(known, accelerator)]
+    rates = {known.bandwidth for known in alike or [known for known in named if known.unified]}
+    return rates.pop() if len(rates) == 1 else UNKNOWN
 
 
 def read_profile(name: str, file: Traversable) -> Hardware:
     """The profile in `file`; raises UsageError as `profile` does."""
-    top = Table(str(file), _content(file)).expect("cpu", "memory", "accelerators")
-    memory = top.table("memory").expect("total_mib", "reserved_mib", "bandwidth_gb_s")
+    top = read(file).expect("cpu", "memory", "accelerators", "npus")
+    memory = top.table("memory").expect("total_mib", "reserved_mib", *_RATE)
     total, available = _sizes(memory, "total_mib")
     accelerators = tuple(_accelerator(table) for table in top.tables("accelerators"))
     if all(place.value is None for place in (total, *(a.memory for a in accelerators))):
@@ -89,12 +126,13 @@ def read_profile(name: str, file: Traversable) -> Hardware:
         bandwidth=_bandwidth(memory),
         accelerators=accelerators,
         unified_memory=any(a.unified for a in accelerators),
-        disk_free=Figure(None, "unknown"),
+        disk_free=UNKNOWN,
+        npus=tuple(_npu(table) for table in top.tables("npus")),
     )
 
 
 def _cpu(table: Table) -> Cpu:
-    table.expect("model", "isa", "physical_cores")
+    table.expect("model", "isa", "physical_cores", "compute_tflops")
     isa = table.texts("isa")
     for name in isa:
         if name not in NAMES:
@@ -103,11 +141,21 @@ def _cpu(table: Table) -> Cpu:
         model=figure(table.text("model"), "profile"),
         isa=tuple(name for name in NAMES if name in isa),
         physical_cores=figure(table.count("physical_cores"), "profile"),
+        compute=_compute(table),
     )
 
 
+def _npu(table: Table) -> Npu:
+    name = table.expect("name", "tops").text("name")
+    if name is None:
+        raise UsageError(f"{table.label}: name is missing", "every NPU has one")
+    return Npu(name, figure(table.rate("tops"), "profile"))
+
+
 def _accelerator(table: Table) -> Accelerator:
-    table.expect("name", "vendor", "memory_mib", "reserved_mib", "bandwidth_gb_s", "unified")
+    table.expect(
+        "name", "vendor", "memory_mib", "reserved_mib", *_RATE, "compute_tflops", "unified"
+    )
     name, stated = table.text("name"), table.text("vendor")
     if name is None or stated is None:
         raise UsageError(f"{table.label}: name or vendor is missing", "every accelerator has both")
@@ -116,14 +164,22 @@ def _accelerator(table: Table) -> Accelerator:
     if vendor is None:
         raise unknown(f"vendor in {table.label}:", stated, vendors)
     memory, free = _sizes(table, "memory_mib")
-    return Accelerator(name, vendor, memory, free, _bandwidth(table), table.flag("unified"))
+    return Accelerator(
+        name=name,
+        vendor=vendor,
+        memory=memory,
+        free=free,
+        bandwidth=_bandwidth(table),
+        unified=table.flag("unified"),
+        compute=_compute(table),
+    )
 
 
 def _sizes(table: Table, key: str) -> tuple[Figure[int], Figure[int]]:
     """(whole, whole less what is reserved), in bytes."""
     whole, reserved = table.count(key), table.count("reserved_mib") or 0
     if whole is None:
-        return Figure(None, "unknown"), Figure(None, "unknown")
+        return UNKNOWN, UNKNOWN
     if reserved >= whole:
         raise UsageError(
             f"{table.label}: reserved_mib is {reserved}", f"it must be under {key}, {whole}"
@@ -132,8 +188,22 @@ def _sizes(table: Table, key: str) -> tuple[Figure[int], Figure[int]]:
 
 
 def _bandwidth(table: Table) -> Figure[int]:
-    rate = table.rate("bandwidth_gb_s")
+    """As stated, or bus times data rate; where all three are given they must agree."""
+    rate, bits, gbps = table.rate("bandwidth_gb_s"), table.count("bus_bits"), table.rate("gbps")
+    if bits is not None and gbps is not None:
+        product = bits * gbps / 8
+        if rate is not None and abs(rate - product) > ROUNDING * product:
+            raise UsageError(
+                f"{table.label}: bandwidth_gb_s is {rate:g}",
+                f"{bits} bits at {gbps:g} Gbps are {product:g} GB/s: correct one of the three",
+            )
+        rate = product if rate is None else rate
     return figure(None if rate is None else round(rate * GB), "profile")
+
+
+def _compute(table: Table) -> Figure[int]:
+    tflops = table.rate("compute_tflops")
+    return figure(None if tflops is None else round(tflops * 10**12), "profile")
 
 
 def _same_size(one: Accelerator, other: Accelerator) -> bool:
@@ -141,30 +211,10 @@ def _same_size(one: Accelerator, other: Accelerator) -> bool:
     return a is not None and b is not None and abs(a - b) <= a // 8
 
 
-def _content(file: Traversable) -> dict[str, object]:
-    try:
-        return tomllib.loads(file.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{file}: {error}", "a device profile is a TOML file") from error
-
-
-def _files() -> dict[str, Traversable]:
-    """File by profile name; the user's win."""
-    config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return {**_listing(_shipped()), **_listing(Path(config) / "edgepack" / "devices")}
-
-
-def _shipped() -> Traversable:
-    """The folder in the wheel, or in a source checkout the one beside the package."""
-    package = resources.files("edgepack")
-    installed = package / "profiles" / "devices"
-    if installed.is_dir() or not isinstance(package, Path):
-        return installed
-    return package.parent / "profiles" / "devices"
-
-
-def _listing(folder: Traversable) -> dict[str, Traversable]:
-    if not folder.is_dir():
-        return {}
-    files = [file for file in folder.iterdir() if file.name.endswith(_SUFFIX)]
-    return {file.name.removesuffix(_SUFFIX): file for file in files}
+def _found(name: str) -> tuple[str, Traversable]:
+    """The profile's own name and its file. Raises UsageError with a near match."""
+    known = files(KIND)
+    plain = plain_name(name)
+    if plain not in known:
+        raise unknown("device", name, known)
+    return plain, known[plain]

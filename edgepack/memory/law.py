@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from edgepack.errors import UsageError
 from edgepack.memory.deployment import CACHE_TYPES, Deployment, Program, padded
-from edgepack.models.decoder import Decoder
+from edgepack.models.decoder import Decoder, Layer
 from edgepack.units import MIB
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ VOCABULARY_ENTRY_BYTES = 600
 class CacheGroup:
     """Layers that keep the same cache: elements of K and V that one token adds to each of them.
 
-    `window` is the number of latest tokens such a layer looks at, None for all of them.
+    `window` is the number of tokens such a layer looks at, the latest or those of a chunk, None for
+    all of them.
     """
 
     layers: int
@@ -90,8 +91,12 @@ class Footprint:
 
 def cache_law(decoder: Decoder) -> tuple[CacheGroup, ...]:
     """The KV cache as a law a host can evaluate for a context of its own."""
-    widths = Counter(layer.attention.kv_width for layer in decoder.layers)
-    return tuple(CacheGroup(layers, width, width) for width, layers in widths.items())
+    kinds = Counter(
+        (attention.k_cached, attention.v_cached, attention.window or attention.chunk)
+        for attention in (layer.attention for layer in decoder.layers)
+        if attention.k_cached
+    )
+    return tuple(CacheGroup(layers, *kind) for kind, layers in kinds.items())
 
 
 def kv_cache_bytes(decoder: Decoder, deployment: Deployment) -> int:
@@ -99,8 +104,31 @@ def kv_cache_bytes(decoder: Decoder, deployment: Deployment) -> int:
 
     Raises UsageError if a cache type's block does not divide the head.
     """
-    _check_heads(decoder, deployment)
+    check_heads(decoder, deployment)
     return cache_bytes(cache_law(decoder), deployment)
+
+
+def layer_kv_bytes(layer: Layer, deployment: Deployment) -> int:
+    """Bytes of one layer's KV cache over all slots; 0 where it keeps none."""
+    attention = layer.attention
+    if not attention.k_cached:
+        return 0
+    window = attention.window or attention.chunk
+    group = CacheGroup(1, attention.k_cached, attention.v_cached, window)
+    return cache_bytes((group,), deployment)
+
+
+def state_bytes(decoder: Decoder, deployment: Deployment) -> int:
+    """Bytes of what recurrent layers keep of their past: float32, the same for any context."""
+    return sum(layer_state_bytes(layer, deployment) for layer in decoder.layers)
+
+
+def layer_state_bytes(layer: Layer, deployment: Deployment) -> int:
+    """The same of one layer."""
+    recurrence = layer.recurrence
+    if recurrence is None:
+        return 0
+    return FLOAT * deployment.slots * (recurrence.convolution + recurrence.state)
 
 
 def cache_bytes(groups: Iterable[CacheGroup], deployment: Deployment) -> int:
@@ -196,16 +224,17 @@ def footprint_of(
     return Footprint(
         weights=weights,
         kv=kv_cache_bytes(decoder, deployment),
-        state=0,
+        state=state_bytes(decoder, deployment),
         compute=compute_bytes(decoder, deployment),
         output=output_bytes(decoder, deployment),
         overhead=overhead_bytes(decoder, deployment.program) + copies,
     )
 
 
-def _check_heads(decoder: Decoder, deployment: Deployment) -> None:
+def check_heads(decoder: Decoder, deployment: Deployment) -> None:
     """UsageError if a block of K or V would straddle two heads; llama.cpp refuses to load it."""
-    for head_dim in {layer.attention.head_dim for layer in decoder.layers}:
+    attentions = {layer.attention for layer in decoder.layers if layer.attention.k_cached}
+    for head_dim in {a.k_cached if a.latent else a.head_dim for a in attentions}:
         for kind in (deployment.k, deployment.v):
             if head_dim % kind.block:
                 usable = (t.name for t in CACHE_TYPES.values() if head_dim % t.block == 0)

@@ -4,6 +4,7 @@ A `Checkpoint` is a decoder, described once as a `Decoder`; a `TaskModel` is kno
 by nothing of its inside.
 """
 
+from edgepack.models.catalogue import CatalogueEntry
 from edgepack.models.checkpoint import Checkpoint, open_checkpoint, read_decoder
 from edgepack.models.decoder import Decoder, Weight
 from edgepack.models.model import Model, is_task_model, open_model
@@ -14,6 +15,7 @@ from edgepack.models.task import TaskModel
 from edgepack.models.tokenizer import Tokenizer
 
 __all__ = [
-    "Checkpoint", "Decoder", "Model", "Outline", "Source", "Task", "TaskModel", "TensorRef",
-    "Tokenizer", "Weight", "is_task_model", "open_checkpoint", "open_model", "read_decoder",
+    "CatalogueEntry", "Checkpoint", "Decoder", "Model", "Outline", "Source", "Task", "TaskModel",
+    "TensorRef", "Tokenizer", "Weight", "is_task_model", "open_checkpoint", "open_model",
+    "read_decoder",
 ]  # fmt: skip

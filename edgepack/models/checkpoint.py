@@ -9,11 +9,19 @@ from pathlib import Path
 from typing import Any, TypeGuard, get_args
 
 from edgepack.errors import DamagedInput
-from edgepack.models import families
+from edgepack.models import catalogue, families
 from edgepack.models.config import Config, read_json
 from edgepack.models.decoder import Decoder, DType, Weight
 from edgepack.models.safetensors import TensorRef
-from edgepack.models.source import CONFIG, GENERATION, Source, locate, read_shards, stamp
+from edgepack.models.source import (
+    CONFIG,
+    GENERATION,
+    Source,
+    catalogued,
+    locate,
+    read_shards,
+    stamp,
+)
 from edgepack.models.tokenizer import Tokenizer, read_tokenizer
 
 CHOOSING = ("temperature", "top_k", "top_p", "min_p")  # what matters only to who samples
@@ -102,6 +110,7 @@ def read_checkpoint(root: Path, name: str, revision: str | None) -> Checkpoint:
     """The checkpoint in the folder `root`. Raises as `open_checkpoint` does."""
     config = Config.read(root / CONFIG)
     decoder = families.decoder(config)
+    families.check_precision(config)
     shards, tensors = read_shards(root)
     found = Checkpoint(
         root=root,
@@ -121,7 +130,12 @@ def read_checkpoint(root: Path, name: str, revision: str | None) -> Checkpoint:
 
 
 def read_decoder(source: str) -> tuple[str, Decoder]:
-    """The name and shape of a model from its config.json alone: no weights are fetched."""
+    """The name and shape of a model from its config.json alone: no weights are fetched.
+
+    Of a catalogue name, which is none of a folder here, nothing is fetched at all.
+    """
+    if name := catalogued(source):
+        return name, catalogue.entry(name).decoder
     root, name, _ = locate(source, weights=False)
     return name, families.decoder(Config.read(root / CONFIG))
 
@@ -139,21 +153,23 @@ def _match(
     root: Path, decoder: Decoder, tensors: Mapping[str, TensorRef]
 ) -> tuple[tuple[str, str], ...]:
     """Every needed tensor is there in its shape; every other is skipped for a reason or refused."""
-    stored = [weight for weight in decoder.weights if weight.source is not None]
-    for weight in stored:
-        ref = tensors.get(str(weight.source))
-        if ref is None:
-            raise DamagedInput(
-                f"{root}: tensor {weight.source!r} is missing",
-                "config.json asks for it; fetch the weights again",
-            )
-        if ref.shape != weight.shape:
-            raise DamagedInput(
-                f"{ref.file}: tensor {ref.name!r} is {list(ref.shape)}, "
-                f"config.json makes it {list(weight.shape)}",
-                "config.json and the weights do not belong together",
-            )
-    needed = {weight.source for weight in stored}
+    needed = set[str]()
+    for weight in decoder.weights:
+        shape = weight.shape[1:] if weight.stacked else weight.shape
+        for source in weight.sources:
+            ref = tensors.get(source)
+            if ref is None:
+                raise DamagedInput(
+                    f"{root}: tensor {source!r} is missing",
+                    "config.json asks for it; fetch the weights again",
+                )
+            if ref.shape != shape and not weight.split:
+                raise DamagedInput(
+                    f"{ref.file}: tensor {ref.name!r} is {list(ref.shape)}, "
+                    f"config.json makes it {list(shape)}",
+                    "config.json and the weights do not belong together",
+                )
+            needed.add(source)
     skipped: list[tuple[str, str]] = []
     for name in sorted(set(tensors) - needed):
         if name.endswith(RECOMPUTED):

@@ -6,7 +6,7 @@ from edgepack.models import families
 from edgepack.models.checkpoint import Checkpoint, read_checkpoint
 from edgepack.models.config import Config
 from edgepack.models.outline import task_of
-from edgepack.models.source import CONFIG, locate
+from edgepack.models.source import CONFIG, catalogued, locate
 from edgepack.models.task import TaskModel, read_task_model
 
 Model = Checkpoint | TaskModel
@@ -25,6 +25,8 @@ def open_model(source: str) -> Model:
 
 def is_task_model(source: str) -> bool:
     """Whether `source` is one, from its config.json alone: no weights are fetched."""
+    if catalogued(source):
+        return False
     root, _, _ = locate(source, weights=False)
     return has_task(Config.read(root / CONFIG))
 

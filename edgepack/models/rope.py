@@ -39,6 +39,7 @@ def frequency_divisors(rope: Rope) -> NDArray[np.float32]:
         return np.ones(pairs, np.float32)
     if scaling.kind == "linear":
         return np.full(pairs, scaling.factor, np.float32)
+    assert scaling.kind == "llama3", scaling.kind
     exponents = np.arange(0, rope.dimensions, 2, dtype=np.float64) / rope.dimensions
     turns = scaling.original_context / (2 * pi * rope.base**exponents)  # within the old context
     low, high = scaling.low_frequency_factor, scaling.high_frequency_factor

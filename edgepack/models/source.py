@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from edgepack.errors import DamagedInput, Missing, UsageError
-from edgepack.models import hub
+from edgepack.models import catalogue, hub
 from edgepack.models.card import Card, read_card
 from edgepack.models.config import read_json
 from edgepack.models.digest import sha256_of
@@ -115,7 +115,16 @@ def check_unchanged(stamps: Mapping[Path, Stamp]) -> None:
             raise DamagedInput(f"{path}: it changed while it was read", "run it again")
 
 
+def catalogued(source: str) -> str | None:
+    """The catalogue's name for `source`, None for what lies here or on the hub."""
+    return None if _path(source).exists() else catalogue.match(source)
+
+
 def locate(source: str, *, weights: bool) -> tuple[Path, str, str | None]:
+    """(folder, name, revision) of a folder, a `.safetensors` file in one, or a hub id.
+
+    Raises Missing for what is not there, a catalogue name's weights among it, or UsageError.
+    """
     path = _path(source)
     if path.is_file() and path.suffix == ".safetensors":
         path = path.parent  # of the link, where it is one: the hub's cache links into blobs/
@@ -129,9 +138,21 @@ def locate(source: str, *, weights: bool) -> tuple[Path, str, str | None]:
         )
     named = hub.split_id(source)
     if named is None or source.startswith((".", "/", "~")):
-        raise Missing(f"{source}: no such folder", "give a checkpoint folder or a hub id org/name")
+        raise _nowhere(source)
     root, revision = hub.download(*named, weights=weights)
     return root, named[0], revision
+
+
+def _nowhere(source: str) -> UsageError | Missing:
+    if "/" in source or source.startswith((".", "~")) or source.endswith(".safetensors"):
+        return Missing(f"{source}: no such folder", "give a checkpoint folder or a hub id org/name")
+    name = catalogue.match(source)
+    if name is None:
+        return catalogue.unknown_model(source)
+    return Missing(
+        f"{source} is a model of the catalogue, which has shapes and no weights",
+        f"fetch them from the hub: give {catalogue.entry(name).repository} instead",
+    )
 
 
 def _path(source: str) -> Path:

@@ -10,7 +10,7 @@ from edgepack.formats.gguf.imatrix import by_weight
 from edgepack.formats.gguf.layout import ARCHITECTURE_KEY
 from edgepack.formats.gguf.metadata import metadata
 from edgepack.formats.protocol import DEFAULTS, Options, Piece
-from edgepack.models import Checkpoint, Decoder, Weight
+from edgepack.models import Checkpoint, Decoder, Weight, features
 from edgepack.models.rope import frequency_divisors
 from edgepack.quant.encodings import Encoding
 from edgepack.quant.ggml import STORED
@@ -29,10 +29,11 @@ class GgufPlan:
     def __init__(
         self, checkpoint: Checkpoint, scheme: GgufScheme, options: Options = DEFAULTS
     ) -> None:
-        """Raises UsageError where an importance matrix is needed and none is given, and for parts
-        that are too small, DamagedInput for another model's matrix, Missing for an encoder that is
-        not installed."""
+        """Raises Unsupported for a decoder that cannot be written, UsageError where an importance
+        matrix is needed and none is given, and for parts that are too small, DamagedInput for
+        another model's matrix, Missing for an encoder that is not installed."""
         self._decoder = checkpoint.decoder
+        features.check_known(self._decoder, features.PLAIN, "the GGUF writer")
         tensors = scheme.assign(self._decoder)
         self._encodings = {t.weight: STORED[t.encoding.name] for t in tensors}
         self._importance = by_weight(scheme, self._encodings, options.importance)

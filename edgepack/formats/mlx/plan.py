@@ -11,7 +11,7 @@ from edgepack.errors import Unsupported
 from edgepack.formats.mlx import heads, layout
 from edgepack.formats.mlx.layout import CONFIG, INDEX, Tensor
 from edgepack.formats.protocol import Piece, PlannedFile
-from edgepack.models import Checkpoint, Decoder, Weight
+from edgepack.models import Checkpoint, Decoder, Weight, features
 from edgepack.quant.encodings import ENCODINGS, Encoding
 from edgepack.quant.groups import GROUPS
 from edgepack.quant.schemes import Assignment
@@ -38,6 +38,7 @@ class MlxPlan:
 
     def __init__(self, checkpoint: Checkpoint, scheme: MlxScheme) -> None:
         """Raises Unsupported for what mlx_lm cannot load, and where no weight can be quantized."""
+        features.check_known(checkpoint.decoder, features.PLAIN, "the MLX writer")
         _check_expressible(checkpoint.decoder)
         assigned = scheme.assign(checkpoint.decoder)
         _check_quantized(scheme, assigned)

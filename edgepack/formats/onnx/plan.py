@@ -19,7 +19,7 @@ from edgepack.formats.onnx.graph import DATA_FILE, MODEL_FILE, Graph, model
 from edgepack.formats.onnx.layout import layout
 from edgepack.formats.protocol import Piece, PlannedFile
 from edgepack.memory import DEFAULT_CONTEXT
-from edgepack.models import Checkpoint, Decoder, Weight, rope
+from edgepack.models import Checkpoint, Decoder, Weight, features, rope
 from edgepack.quant.encodings import BlockEncoding, Encoding
 from edgepack.quant.nbits import BlockInts
 from edgepack.quant.schemes import Scheme
@@ -56,6 +56,7 @@ class OnnxPlan:
         if find_spec("onnx") is None:
             raise missing_extra("onnx", "onnx")
         self._decoder = decoder = checkpoint.decoder
+        features.check_known(decoder, features.PLAIN, "the ONNX writer")
         _check_heads(decoder)
         tensors = scheme.assign(decoder)
         self._encodings = {tensor.weight: tensor.encoding for tensor in tensors}

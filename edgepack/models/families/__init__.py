@@ -1,7 +1,7 @@
 """Families: config.json -> Decoder. One short module each, found by its `model_type`.
 
-A family module defines `decoder(config: Config) -> Decoder`. This folder is the only place where
-a family has a name.
+A family module defines `decoder(config: Config) -> Decoder`, and `GGUF`, llama.cpp's name for it.
+This folder is the only place where a family has a name.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from collections.abc import Iterator
 from edgepack.errors import Unsupported
 from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder, GgufNaming
+from edgepack.models.families.keys import read_whole
 
 DTYPE_KEYS = ("dtype", "torch_dtype")  # of transformers 5, and before
-NOT_FAMILIES = ("dense",)  # the shared layout, not a family
+NOT_FAMILIES = frozenset(  # what families share
+    ("dense", "keys", "latent", "layout", "parts", "recurrent", "rotary", "sparse")
+)
 
 
 def known() -> tuple[str, ...]:
@@ -37,11 +40,21 @@ def states_dtype(config: Config) -> bool:
     return any(config.values.get(key) is not None for key in DTYPE_KEYS)
 
 
-def decoder(config: Config) -> Decoder:
-    """The Decoder that `config` describes.
+def check_precision(config: Config) -> None:
+    """Raises Unsupported where the checkpoint's weights are already quantized."""
+    if config.values.get("quantization_config"):
+        method = config.section("quantization_config").text("quant_method", "unknown")
+        raise Unsupported(
+            f"{config.path}: the checkpoint is already quantized ({method})",
+            "start from the full-precision checkpoint",
+        )
 
-    Raises Unsupported for an unknown family or an already quantized checkpoint, DamagedInput for
-    missing or impossible values.
+
+def decoder(config: Config) -> Decoder:
+    """The Decoder that `config` describes; of a quantized checkpoint, what it was quantized from.
+
+    Raises Unsupported for an unknown family and for what the family does not know, DamagedInput
+    for missing or impossible values.
     """
     model_type = config.text("model_type", "")
     if model_type not in known():
@@ -50,12 +63,5 @@ def decoder(config: Config) -> Decoder:
             f"known architectures: {', '.join(known())}; --to onnx takes encoders and "
             "encoder-decoder models too",
         )
-    if config.values.get("quantization_config"):
-        method = config.section("quantization_config").text("quant_method", "unknown")
-        raise Unsupported(
-            f"{config.path}: the checkpoint is already quantized ({method})",
-            "start from the full-precision checkpoint",
-        )
     family = importlib.import_module(f"{__name__}.{model_type}")
-    result: Decoder = family.decoder(config)
-    return result
+    return read_whole(config, family.decoder)

@@ -1,4 +1,4 @@
-"""Llama 2 and 3.x, and everything that ships under the same `model_type`."""
+"""Llama 2 and 3.x, and everything that ships under the same `model_type`, such as Falcon 3."""
 
 from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder, GgufNaming
@@ -16,5 +16,4 @@ def decoder(config: Config) -> Decoder:
         qkv_bias=bias,
         output_bias=bias,
         mlp_bias=config.flag("mlp_bias"),
-        head_dim=config.optional_integer("head_dim"),
     )

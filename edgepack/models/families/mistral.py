@@ -2,15 +2,16 @@
 
 from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder, GgufNaming
-from edgepack.models.families.dense import attended_context, dense_decoder
+from edgepack.models.families.dense import dense_decoder
+from edgepack.models.families.layout import attended_context
 
 GGUF = GgufNaming("llama", interleaved_rope=True, deep="shared")
 
 
-def decoder(config: Config) -> Decoder:
+def decoder(config: Config, prefix: str = "model") -> Decoder:
     return dense_decoder(
         config,
         gguf=GGUF,
         context_length=attended_context(config, windowed=True),
-        head_dim=config.optional_integer("head_dim"),
+        prefix=prefix,
     )

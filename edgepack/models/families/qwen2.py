@@ -2,7 +2,8 @@
 
 from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder, GgufNaming
-from edgepack.models.families.dense import attended_context, dense_decoder
+from edgepack.models.families.dense import dense_decoder
+from edgepack.models.families.layout import attended_context
 
 GGUF = GgufNaming("qwen2", deep="always")
 

@@ -2,7 +2,8 @@
 
 from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder, GgufNaming
-from edgepack.models.families.dense import attended_context, dense_decoder
+from edgepack.models.families.dense import dense_decoder
+from edgepack.models.families.layout import attended_context
 
 GGUF = GgufNaming("qwen3")
 
@@ -16,6 +17,6 @@ def decoder(config: Config) -> Decoder:
         context_length=attended_context(config, windowed=windowed),
         qkv_bias=bias,
         output_bias=bias,
-        qk_norm=True,
-        head_dim=config.integer("head_dim", 128),
+        qk_norm="head",
+        head_dim=128,
     )

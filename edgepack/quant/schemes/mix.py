@@ -1,12 +1,12 @@
 """`GgufScheme`: a base encoding, an encoding for the head, and rules for roles that suffer most.
 
-Source of the rules' form: llama_tensor_get_type in llama.cpp (src/llama-quant.cpp).
+Source: llama_tensor_get_type in llama.cpp (src/llama-quant.cpp).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,68 +14,19 @@ from edgepack.models.decoder import Decoder, Weight
 from edgepack.quant.encodings import BlockEncoding
 from edgepack.quant.ggml import NEEDS_IMPORTANCE, STORED
 from edgepack.quant.schemes.overrides import NONE, Overrides
+from edgepack.quant.schemes.rules import (
+    ANY,
+    DOWN,
+    EMBEDDING,
+    GATE,
+    HEAD,
+    UP,
+    Place,
+    Rule,
+    V,
+    part_of,
+)
 from edgepack.quant.schemes.scheme import Assignment
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a weight stands: its layer of how many, how many heads share a K and V, whether
-    columns were `measured`: there is an importance matrix, and whether the model is `deep`."""
-
-    layer: int
-    layers: int
-    sharing: int
-    measured: bool
-    deep: bool = False
-
-
-Condition = Callable[[Place], bool]
-
-
-def always(place: Place) -> bool:
-    return True
-
-
-def outer_and_every_third(place: Place) -> bool:
-    """The first and the last eighth of the layers, and every third between."""
-    eighth = place.layers // 8
-    return (
-        place.layer < eighth
-        or place.layer >= 7 * place.layers // 8
-        or (place.layer - eighth) % 3 == 2
-    )
-
-
-def first(count: int) -> Condition:
-    """The first `count` layers."""
-    return lambda place: place.layer < count
-
-
-def first_of(parts: int) -> Condition:
-    """The first of `parts` equal parts of the layers, rounded down."""
-    return lambda place: place.layer < place.layers // parts
-
-
-def inner(place: Place) -> bool:
-    """All layers but the first and the last eighth."""
-    return place.layers // 8 <= place.layer < 7 * place.layers // 8
-
-
-def widely_shared(place: Place) -> bool:
-    """Each K and V serves at least four heads, so that V is small and its errors count often."""
-    return place.sharing >= 4
-
-
-def measured(place: Place) -> bool:
-    return place.measured
-
-
-def unmeasured(place: Place) -> bool:
-    return not place.measured
-
-
-def both(one: Condition, other: Condition) -> Condition:
-    return lambda place: one(place) and other(place)
 
 
 def seventy_billion(decoder: Decoder) -> bool:
@@ -85,21 +36,6 @@ def seventy_billion(decoder: Decoder) -> bool:
     deep = decoder.gguf.deep
     return len(decoder.layers) == 80 and (deep == "always" or (deep == "shared" and shared))
 
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """Weights of `role` get `encoding` where `when` holds."""
-
-    role: str
-    encoding: str
-    when: Condition = always
-
-
-ANY = ""  # of roles
-EMBEDDING = "token_embd.weight"
-Q, K, V, OUT = "attn_q.weight", "attn_k.weight", "attn_v.weight", "attn_output.weight"
-GATE, UP, DOWN = "ffn_gate.weight", "ffn_up.weight", "ffn_down.weight"
-HEAD = "output.weight"
 
 DEEP_V: Final = {"Q3_K": "Q5_K", "Q4_K": "Q5_K"}
 """What V gets instead in models of `seventy_billion`, unless the base is one of `LOWEST`."""
@@ -114,8 +50,11 @@ NARROWER: Final = {
 }  # fmt: skip
 """What a row that is not a whole number of 256-weight blocks gets instead."""
 
-KEPT = ("_norm.weight", "ffn_gate_inp.weight")
-"""Matrices that stay F32: norms, and the router, which is small and decides much."""
+KEPT = ("_norm.weight", "ffn_gate_inp.weight", "ssm_conv1d.weight", "shortconv.conv.weight")
+"""Matrices that stay F32: norms, the router, which is small and decides much, convolutions."""
+
+HALVED = ("altup", "laurel", "per_layer_model_proj")
+"""Parts of names of what llama.cpp leaves as it found it, though it is large: 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,51 +87,99 @@ class GgufScheme:
         Raises UsageError for an override that is of no weight.
         """
         self.overrides.check(filter(quantizable, decoder.weights))
-        untied = any(weight.role == HEAD for weight in decoder.weights)
-        head = HEAD if untied else EMBEDDING
-        chosen: Counter[str] = Counter()
-        assignments = []
-        for weight in decoder.weights:
+        chosen = dict(self._choices(decoder))
+        return tuple(
+            Assignment(weight, fitting(chosen[weight], weight.shape[-1]))
+            for weight in decoder.weights
+        )
+
+    def _choices(self, decoder: Decoder) -> Iterator[tuple[Weight, BlockEncoding]]:
+        """In llama.cpp's order, by layer and name, since it counts the weights of a part."""
+        model = _Model.of(decoder)
+        turns: Counter[str] = Counter()
+        for weight in sorted(decoder.weights, key=_order):
             encoding = self._asked(weight)
             if encoding is None:
-                # llama.cpp counts the weights of a role that it chooses for, and calls that the
-                # layer: what is overridden before moves the others up.
-                encoding = self._mixed(weight, decoder, head, chosen[weight.role])
-                chosen[weight.role] += 1
-            assignments.append(Assignment(weight, fitting(encoding, weight.shape[-1])))
-        return tuple(assignments)
+                # What is overridden is not counted, and moves the others up.
+                part = part_of(weight.role)
+                encoding = self._mixed(weight, part, model, turns[part])
+                turns[part] += 1
+            yield weight, encoding
 
     def needs_importance(self, weight: Weight, encoding: str) -> bool:
         """Whether `weight` in `encoding` would be garbage without a matrix of importance."""
-        if weight.role in (EMBEDDING, HEAD):
+        if part_of(weight.role) in (EMBEDDING, HEAD):
             return False
         return encoding in NEEDS_IMPORTANCE or (self.mix == "Q2_K_S" and encoding == "Q2_K")
 
     def _asked(self, weight: Weight) -> BlockEncoding | None:
         """What no rule of the mix decides."""
-        return self.overrides.named(weight.name) if quantizable(weight) else STORED["F32"]
+        if quantizable(weight):
+            return self.overrides.named(weight.name)
+        if len(weight.shape) > 1 and _named(weight, HALVED):
+            return self.base if self.base.block == 1 else STORED["F16"]
+        return STORED["F32"]
 
-    def _mixed(self, weight: Weight, decoder: Decoder, head: str, layer: int) -> BlockEncoding:
+    def _mixed(self, weight: Weight, part: str, model: _Model, turn: int) -> BlockEncoding:
         if self.overrides.pure:
             return self.base
-        if weight.role == head:
+        if part == model.head:
             whole = weight.shape[-1] % self.base.block == 0
             return self.overrides.output or (self.head if whole else STORED["Q8_0"])
-        # llama.cpp, too, asks layer 0 how many heads share a K and V.
-        attention = decoder.layers[0].attention
-        sharing = attention.heads // attention.kv_heads
-        deep = seventy_billion(decoder)
-        place = Place(layer, len(decoder.layers), sharing, self.measured, deep)
-        return self._ruled(weight.role, place)
+        layer, layers = turn, model.layers
+        if part == V:
+            layers = model.values
+        elif part in (GATE, UP, DOWN) and model.experts:
+            layer = weight.layer or 0
+        place = Place(
+            layer, layers, model.sharing, self.measured, model.deep, turn, model.experts,
+            stacked=len(weight.shape) > 2 and weight.shape[0] > 1,
+        )  # fmt: skip
+        return self._ruled(part, place)
 
-    def _ruled(self, role: str, place: Place) -> BlockEncoding:
+    def _ruled(self, part: str, place: Place) -> BlockEncoding:
         chosen = next(
-            (rule.encoding for rule in self.rules if rule.role in (ANY, role) and rule.when(place)),
+            (rule.encoding for rule in self.rules if rule.part in (ANY, part) and rule.when(place)),
             self.base.name,
         )
-        if role == V and place.deep and not self.base.name.startswith(LOWEST):
+        if part == V and place.deep and not self.base.name.startswith(LOWEST):
             chosen = DEEP_V.get(chosen, chosen)
         return STORED[chosen]
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """What rules ask of a whole model. `values` is how many weights are of the part V."""
+
+    head: str
+    layers: int
+    values: int
+    sharing: int
+    experts: int
+    deep: bool
+
+    @classmethod
+    def of(cls, decoder: Decoder) -> _Model:
+        parts = Counter(part_of(weight.role) for weight in decoder.weights)
+        attention = decoder.described_attention
+        shared = 1 if attention.latent else attention.kv_heads
+        experts = (layer.feed_forward.experts for layer in decoder.layers)
+        return cls(
+            head=HEAD if parts[HEAD] else EMBEDDING,
+            layers=len(decoder.layers),
+            values=parts[V],
+            sharing=attention.heads // shared if shared else 0,
+            experts=next((each.count for each in experts if each), 0),
+            deep=seventy_billion(decoder),
+        )
+
+
+def _order(weight: Weight) -> tuple[int, str]:
+    return (-1 if weight.layer is None else weight.layer, weight.role)
+
+
+def _named(weight: Weight, parts: tuple[str, ...]) -> bool:
+    return any(part in weight.role for part in parts)
 
 
 def overridden(scheme: GgufScheme, overrides: Overrides, *, measured: bool = False) -> GgufScheme:
@@ -203,7 +190,10 @@ def overridden(scheme: GgufScheme, overrides: Overrides, *, measured: bool = Fal
 def quantizable(weight: Weight) -> bool:
     """Whether a scheme may touch this weight; all others are F32."""
     return (
-        len(weight.shape) > 1 and weight.role.endswith("weight") and not weight.role.endswith(KEPT)
+        len(weight.shape) > 1
+        and weight.role.endswith("weight")
+        and not weight.role.endswith(KEPT)
+        and not _named(weight, HALVED)
     )
 
 

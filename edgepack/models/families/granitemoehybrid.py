@@ -1,0 +1,107 @@
+"""Granite 4: Mamba 2 in most layers, attention in some, shared experts or a plain feed-forward."""
+
+from collections.abc import Iterator
+
+from edgepack.errors import DamagedInput
+from edgepack.models.config import Config
+from edgepack.models.decoder import (
+    NO_ATTENTION,
+    NO_ROPE,
+    Attention,
+    Decoder,
+    FeedForward,
+    GgufNaming,
+    Layer,
+    Weight,
+)
+from edgepack.models.families.granite import multiplied
+from edgepack.models.families.granitemoe import expert_weights, mixture
+from edgepack.models.families.layout import (
+    activation,
+    assemble,
+    count,
+    depth,
+    fixed,
+    heads,
+    layer_kinds,
+)
+from edgepack.models.families.parts import Block, attention
+from edgepack.models.families.recurrent import Mamba2
+from edgepack.models.families.rotary import rope
+
+GGUF = GgufNaming("granitehybrid", interleaved_rope=True)
+
+
+def decoder(config: Config) -> Decoder:
+    config.require("position_embedding_type", ("nope", "rope"), "nope")
+    config.values.get("intermediate_size")  # of experts; stated also where there are none
+    inner = FeedForward(
+        config.integer("shared_intermediate_size"),
+        activation=activation(config, "hidden_act"),
+        experts=mixture(config) if count(config, "num_local_experts") else None,
+    )
+    kinds = layer_kinds(config, ("mamba", "attention"), ("mamba",) * depth(config))
+    for key in ("mamba_d_conv", "mamba_d_state", "mamba_n_heads"):
+        config.values.get(key)  # stated also where no layer is recurrent
+    parts = {}
+    if "attention" in kinds:
+        parts["attention"] = Layer(attention_facts(config), inner)
+    if "mamba" in kinds:
+        state = mamba(config)
+        parts["mamba"] = Layer(NO_ATTENTION, inner, state.recurrence())
+
+    def weights(block: Block, layer: Layer) -> Iterator[Weight]:
+        yield from block.norm("attn_norm", "input_layernorm")
+        if layer.recurrence:
+            yield from state.weights(block)
+        else:
+            yield from attention(block, layer.attention)
+        yield from block.norm("ffn_norm", "post_attention_layernorm")
+        yield from forward_weights(block, layer.feed_forward)
+
+    made = assemble(
+        config,
+        tuple(parts[kind] for kind in kinds),
+        weights,
+        gguf=GGUF,
+        context_length=config.integer("max_position_embeddings"),
+    )
+    return multiplied(config, made)
+
+
+def attention_facts(config: Config) -> Attention:
+    queries, shared, size = heads(config)
+    bias = config.flag("attention_bias")
+    rotated = config.text("position_embedding_type", "nope") == "rope"
+    found = rope(config, size)
+    return Attention(queries, shared, size, found if rotated else NO_ROPE, bias, bias)
+
+
+def mamba(config: Config) -> Mamba2:
+    fixed(config, mamba_conv_bias=True, mamba_proj_bias=False)
+    made = Mamba2(
+        config.integer("mamba_n_heads"),
+        config.integer("mamba_d_head"),
+        config.integer("mamba_n_groups", 1),
+        config.integer("mamba_d_state"),
+        config.integer("mamba_d_conv", 4),
+    )
+    whole = config.integer("mamba_expand", 2) * config.integer("hidden_size")
+    if made.inner != whole or made.inner % made.groups:
+        raise DamagedInput(
+            f"{config.path}: mamba_n_heads x mamba_d_head is {made.inner}",
+            "it must be mamba_expand x hidden_size, and a multiple of mamba_n_groups",
+        )
+    return made
+
+
+def forward_weights(block: Block, facts: FeedForward) -> Iterator[Weight]:
+    if facts.experts:
+        yield from expert_weights(block, facts.experts)
+    suffix = "_shexp" if facts.experts else ""
+    for role in (f"ffn_gate{suffix}.weight", f"ffn_up{suffix}.weight"):
+        source = "shared_mlp.input_linear.weight"
+        yield block.weight(role, source, facts.width, block.width, split=True)
+    yield from block.linear(
+        f"ffn_down{suffix}", "shared_mlp.output_linear", block.width, facts.width
+    )

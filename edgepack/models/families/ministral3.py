@@ -1,0 +1,33 @@
+"""Ministral 3: Mistral's layout, stretched by YaRN, with queries scaled by position."""
+
+from dataclasses import replace
+
+from edgepack.models.config import Config
+from edgepack.models.decoder import Decoder, GgufNaming
+from edgepack.models.families.dense import dense_decoder
+from edgepack.models.families.keys import read_whole
+from edgepack.models.families.layout import attended_context
+from edgepack.models.features import TEMPERATURE
+
+GGUF = GgufNaming("mistral3", interleaved_rope=True)
+
+
+BETA = "llama_4_scaling_beta"  # how fast they grow beyond the trained context
+
+
+def decoder(config: Config, prefix: str = "model") -> Decoder:
+    section = dict(config.section("rope_parameters").values)
+    scaled = bool(section.pop(BETA, None))
+
+    def read(plain: Config) -> Decoder:
+        return dense_decoder(
+            plain,
+            gguf=GGUF,
+            context_length=attended_context(plain, windowed=True),
+            prefix=prefix,
+            base=1e6,
+            epsilon=1e-5,
+        )
+
+    made = read_whole(Config(config.path, {**config.values, "rope_parameters": section}), read)
+    return replace(made, beyond=frozenset({TEMPERATURE} if scaled else ()))
