@@ -14,6 +14,7 @@ from edgepack.models.decoder import (
     Layer,
     Weight,
 )
+from edgepack.models.families import granite, granitemoe
 from edgepack.models.families.granite import multiplied
 from edgepack.models.families.granitemoe import expert_weights, mixture
 from edgepack.models.families.layout import (
@@ -29,7 +30,7 @@ from edgepack.models.families.parts import Block, attention
 from edgepack.models.families.recurrent import Mamba2
 from edgepack.models.families.rotary import rope
 
-GGUF = GgufNaming("granitehybrid", interleaved_rope=True)
+GGUF = GgufNaming("granitehybrid", interleaved_rope=True, divided_logits=True)
 
 
 def decoder(config: Config) -> Decoder:
@@ -63,10 +64,17 @@ def decoder(config: Config) -> Decoder:
         config,
         tuple(parts[kind] for kind in kinds),
         weights,
-        gguf=GGUF,
+        gguf=naming(kinds, inner),
         context_length=config.integer("max_position_embeddings"),
     )
     return multiplied(config, made)
+
+
+def naming(kinds: tuple[str, ...], inner: FeedForward) -> GgufNaming:
+    """llama.cpp takes a model without recurrence for one of Granite 3."""
+    if "mamba" in kinds:
+        return GGUF
+    return granitemoe.GGUF if inner.experts else granite.GGUF
 
 
 def attention_facts(config: Config) -> Attention:
