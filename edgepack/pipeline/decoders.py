@@ -6,17 +6,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgepack import models
-from edgepack.fidelity import FidelityReport, Profile, runtimes
 from edgepack.formats import Artifact, Options, Weights
-from edgepack.hardware import Hardware
 from edgepack.models import Checkpoint
 from edgepack.pipeline.choice import Choice, Chosen
-from edgepack.pipeline.fit import Settings, Weighed, table, weigh
 from edgepack.pipeline.progress import Report
 from edgepack.pipeline.quantize import Planned, plan, write
-from edgepack.pipeline.validate import Corpus, measure, read_corpus
+
+if TYPE_CHECKING:  # quantize has no use for the scales
+    from edgepack.fidelity import FidelityReport, Profile
+    from edgepack.hardware import Hardware
+    from edgepack.pipeline.fit import Settings, Weighed
+    from edgepack.pipeline.validate import Corpus
 
 
 class DecoderWork:
@@ -50,13 +53,19 @@ class DecoderWork:
         return None
 
     def require(self, chosen: Chosen) -> None:
+        from edgepack.fidelity import runtimes
+
         for form, _ in chosen:
             runtimes.require(form.name)
 
     def table(self, hardware: Hardware, settings: Settings, choice: Choice) -> tuple[Weighed, ...]:
+        from edgepack.pipeline.fit import table
+
         return table(self._decoder, hardware, settings, choice)
 
     def weigh(self, hardware: Hardware, settings: Settings, choice: Choice) -> tuple[Weighed, ...]:
+        from edgepack.pipeline.fit import weigh
+
         return weigh(self._decoder, hardware, settings, choice)
 
     def plan(self, chosen: Chosen, options: Options) -> tuple[Planned, ...]:
@@ -74,6 +83,8 @@ class DecoderWork:
         return tuple(weighed)
 
     def scales(self, corpus: Path | None) -> DecoderScales:
+        from edgepack.pipeline.validate import read_corpus
+
         return DecoderScales(self.model, read_corpus(self.model, corpus))
 
 
@@ -91,4 +102,6 @@ class DecoderScales:
     def measure(
         self, entries: Sequence[Path], limits: Profile, report: Report
     ) -> tuple[FidelityReport, ...]:
+        from edgepack.pipeline.validate import measure
+
         return measure(entries, self.checkpoint, self.corpus, limits, report)

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from edgepack import models
-from edgepack.fidelity import FidelityReport, Profile
 from edgepack.formats import Artifact, Options, Weights, is_artifact
-from edgepack.hardware import Hardware
 from edgepack.models import Source
 from edgepack.pipeline.choice import Choice, Chosen
 
 if TYPE_CHECKING:
+    from edgepack.fidelity import FidelityReport, Profile
+    from edgepack.hardware import Hardware
     from edgepack.pipeline.fit import Settings, Weighed
     from edgepack.pipeline.progress import Report
     from edgepack.pipeline.quantize import Planned
