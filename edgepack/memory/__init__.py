@@ -1,5 +1,6 @@
 """What a decoder needs to run, where it fits, and how fast it decodes. Pure functions."""
 
+from edgepack.memory.activations import compute_bytes
 from edgepack.memory.deployment import (
     CACHE_TYPES,
     CONTEXT_STEP,
@@ -21,7 +22,6 @@ from edgepack.memory.law import (
     Footprint,
     cache_bytes,
     cache_law,
-    compute_bytes,
     copied_bytes,
     footprint,
     kv_cache_bytes,

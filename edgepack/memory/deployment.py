@@ -98,6 +98,14 @@ class Deployment:
         """Tokens one cache has room for: the context, or a slot's share of it, rounded up."""
         return padded(padded(self.context) // self.streams)
 
+    def window_cells(self, window: int | None) -> int:
+        """The same for layers that look at `window` tokens: those of all sequences that share the
+        cache, and of one pass; never more than `cells`."""
+        if window is None:
+            return self.cells
+        sequences = self.slots if self.unified else 1
+        return padded(min(self.cells, window * sequences + self.batch_tokens))
+
     @property
     def batch_tokens(self) -> int:
         """Tokens of the largest forward pass."""

@@ -13,22 +13,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from edgepack.errors import UsageError
-from edgepack.memory.deployment import CACHE_TYPES, Deployment, Program, padded
+from edgepack.memory.activations import FLOAT, compute_bytes
+from edgepack.memory.deployment import CACHE_TYPES, Deployment, Program
 from edgepack.models.decoder import Decoder, Layer
 from edgepack.units import MIB
 
 if TYPE_CHECKING:
     from edgepack.quant.schemes import Scheme
-
-FLOAT = 4
-"""Bytes of a float32, the type of every activation."""
-
-RESIDUAL_ROWS = 6
-"""Activations of the model's width alive at the widest point of the graph.
-
-llama.cpp's greedy allocator needs five or six, depending on which hole a tensor falls into; six
-errs on the safe side, by at most 4 * micro_batch * width bytes.
-"""
 
 PROCESS_BYTES: Mapping[Program, int] = MappingProxyType(
     {
@@ -67,10 +58,7 @@ class CacheGroup:
 
     def cells(self, deployment: Deployment) -> int:
         """Tokens one cache of this group has room for."""
-        if self.window is None:
-            return deployment.cells
-        sequences = deployment.slots if deployment.unified else 1
-        return padded(min(deployment.cells, self.window * sequences + deployment.batch_tokens))
+        return deployment.window_cells(self.window)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,34 +130,6 @@ def cache_bytes(groups: Iterable[CacheGroup], deployment: Deployment) -> int:
     )
 
 
-def compute_bytes(decoder: Decoder, deployment: Deployment) -> int:
-    """Bytes of the activations of one forward pass on the CPU.
-
-    The attention mask and the residual stream live throughout; beside them stands the widest of
-    three stages: attention, feed-forward, logits. Without flash attention the scores of all heads
-    are stored, the mask is float32 instead of float16, and this pass's K and V stay throughout.
-    Fitted to llama.cpp's planner, from which it differs by -0.1 MiB to two rows of the residual
-    stream. Where a mask is larger than the logits the planner reuses its space; that is left out,
-    so that a longer context never needs less.
-    """
-    tokens, cells = deployment.batch_tokens, deployment.cells
-    row = FLOAT * tokens
-    attentions = {layer.attention for layer in decoder.layers}
-    queries = 2 * row * max(attention.q_width for attention in attentions)
-    keys_values = 2 * row * max(attention.kv_width for attention in attentions)
-    if deployment.flash_attention:
-        resident = 2 * tokens * cells
-        attention_stage = queries + keys_values
-    else:
-        resident = row * cells + keys_values
-        scores = row * cells * max(attention.heads for attention in attentions)
-        attention_stage = queries + scores
-    residuals = RESIDUAL_ROWS * row * decoder.width
-    feed_forward = 3 * row * max(layer.feed_forward.width for layer in decoder.layers)
-    logits = FLOAT * deployment.output_rows * decoder.vocabulary
-    return resident + residuals + max(attention_stage, feed_forward, logits)
-
-
 def output_bytes(decoder: Decoder, deployment: Deployment) -> int:
     """Bytes of the logits handed to the caller: one float32 row per slot."""
     return FLOAT * decoder.vocabulary * deployment.slots
@@ -232,7 +192,11 @@ def footprint_of(
 
 
 def check_heads(decoder: Decoder, deployment: Deployment) -> None:
-    """UsageError if a block of K or V would straddle two heads; llama.cpp refuses to load it."""
+    """UsageError for cache types with which llama.cpp refuses to load.
+
+    A block of K or V would straddle two heads; or latent attention, which keeps K alone and reads V
+    from it, is given two types.
+    """
     attentions = {layer.attention for layer in decoder.layers if layer.attention.k_cached}
     for head_dim in {a.k_cached if a.latent else a.head_dim for a in attentions}:
         for kind in (deployment.k, deployment.v):
@@ -243,3 +207,9 @@ def check_heads(decoder: Decoder, deployment: Deployment) -> None:
                     f"which does not divide the head dimension {head_dim}",
                     f"use one of {', '.join(usable)}",
                 )
+    if deployment.k != deployment.v and any(attention.latent for attention in attentions):
+        raise UsageError(
+            f"the KV cache is {deployment.k.name} for K and {deployment.v.name} for V, "
+            "and this model reads V from K's cache",
+            "use one type for both",
+        )

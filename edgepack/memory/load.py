@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from edgepack.memory.activations import compute_bytes
 from edgepack.memory.deployment import Deployment
 from edgepack.memory.law import (
-    compute_bytes,
     copied_bytes,
     layer_kv_bytes,
     layer_state_bytes,

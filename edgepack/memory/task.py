@@ -23,9 +23,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import TYPE_CHECKING
 
+from edgepack.memory.activations import FLOAT
 from edgepack.memory.deployment import Deployment
 from edgepack.memory.fit import Fit, check_memory
-from edgepack.memory.law import FLOAT, PROCESS_BYTES, Footprint
+from edgepack.memory.law import PROCESS_BYTES, Footprint
 from edgepack.memory.placement import Part, Placement
 from edgepack.models.outline import Outline
 

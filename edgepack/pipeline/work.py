@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from edgepack import models
-from edgepack.formats import Artifact, Options, Weights, is_artifact
-from edgepack.models import Source
-from edgepack.pipeline.choice import Choice, Chosen
 
 if TYPE_CHECKING:
     from edgepack.fidelity import FidelityReport, Profile
+    from edgepack.formats import Artifact, Options, Weights
     from edgepack.hardware import Hardware
+    from edgepack.models import Source
+    from edgepack.pipeline.choice import Choice, Chosen
     from edgepack.pipeline.fit import Settings, Weighed
     from edgepack.pipeline.progress import Report
     from edgepack.pipeline.quantize import Planned
@@ -119,6 +119,8 @@ def work_on(source: str) -> Work:
 
 def _is_gguf(source: str) -> bool:
     """By its name, whether or not it is there, or by its first bytes, whatever its name."""
+    from edgepack.formats import is_artifact
+
     path = Path(source)
     try:
         if path.is_dir():

@@ -32,6 +32,7 @@ GGUF = GgufNaming("cohere2")
 
 def decoder(config: Config) -> Decoder:
     fixed(config, use_qk_norm=False, use_parallel_block=True, use_gated_activation=True)
+    fixed(config, position_embedding_type="rope_gptj", rotary_pct=1.0, layer_norm_bias=False)
     queries, shared, size = heads(config)
     bias = config.flag("attention_bias")
     found = rope(config, size, neighbours=True)

@@ -57,7 +57,7 @@ def decoder(config: Config) -> Decoder:
     )
     vocabulary = config.integer("vocab_size_per_layer_input", 262144)
     beyond = {STREAMS, LAYER_EMBEDDINGS, LOW_RANK, VALUE_NORM}
-    if any(config.values.get("activation_sparsity_pattern") or ()):
+    if sparse(config):
         beyond.add(SPARSE_ACTIVATION)
     return replace(
         made,
@@ -73,8 +73,12 @@ def decoder(config: Config) -> Decoder:
 
 
 def attentions(config: Config) -> Iterator[Attention]:
-    """Scores are not scaled; the last `num_kv_shared_layers` read an earlier layer's cache."""
+    """Scores are not scaled, whatever `query_pre_attn_scalar` is.
+
+    The last `num_kv_shared_layers` read an earlier layer's cache.
+    """
     queries, shared, size = heads(config, 256)
+    config.values.get("query_pre_attn_scalar")
     bias, layers = config.flag("attention_bias"), depth(config)
     found = rope(config, size, kind="full_attention", base=1e6)
     full = Attention(queries, shared, size, found, bias, bias, "head", scale=1.0)
@@ -83,6 +87,11 @@ def attentions(config: Config) -> Iterator[Attention]:
     )
     usual = (FULL if (index + 1) % 5 == 0 else SLIDING for index in range(layers))
     own = layers - count(config, "num_kv_shared_layers", 15)
+    if own < 1:
+        raise DamagedInput(
+            f"{config.path}: num_kv_shared_layers is {layers - own}",
+            f"it must be less than num_hidden_layers, {layers}",
+        )
     of = {FULL: full, SLIDING: near}
     for index, kind in enumerate(layer_kinds(config, KINDS, usual)):
         yield replace(of[kind], owns_cache=index < own)
@@ -100,6 +109,12 @@ def forwards(config: Config) -> Iterator[FeedForward]:
             f"it must be a positive integer, or {layers} of them",
         )
     return (FeedForward(each, activation=act) for each in inner)
+
+
+def sparse(config: Config) -> bool:
+    """Whether any layer keeps only its largest activations; unsaid, the first ten of more do."""
+    stated = config.values.get("activation_sparsity_pattern")
+    return depth(config) > 10 if stated is None else stated not in ([0.0] * depth(config), 0, 0.0)
 
 
 def beside(block: Block, streams: int, embedded: int, rank: int) -> Iterator[Weight]:

@@ -54,9 +54,10 @@ def attention_facts(config: Config) -> Attention:
 def gated_delta(config: Config) -> GatedDelta:
     """Raises Unsupported where heads of K and of V differ in size: llama.cpp has one for both."""
     size = config.integer("linear_key_head_dim", 128)
-    if config.integer("linear_value_head_dim", 128) != size:
+    other = config.integer("linear_value_head_dim", 128)
+    if other != size:
         raise Unsupported(
-            f"{config.path}: linear_value_head_dim is {config.values['linear_value_head_dim']}",
+            f"{config.path}: linear_value_head_dim is {other}",
             f"supported: linear_key_head_dim, {size}",
         )
     return GatedDelta(

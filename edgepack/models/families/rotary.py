@@ -57,9 +57,10 @@ def rope(
 
 def local_rope(config: Config, head_dim: int) -> Rope:
     """Gemma 3's of windowed layers: a base of its own, never scaled before transformers 5."""
+    base = config.number("rope_local_base_freq", 10000.0)
     if any(isinstance(value, dict) for value in config.section("rope_parameters").values.values()):
-        return rope(config, head_dim, kind="sliding_attention")
-    return Rope(config.number("rope_local_base_freq", 10000.0), head_dim)
+        return rope(config, head_dim, kind="sliding_attention", base=base)
+    return Rope(base, head_dim)
 
 
 def rotary_section(config: Config, kind: LayerKind | None = None) -> Config:
