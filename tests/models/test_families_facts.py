@@ -87,6 +87,13 @@ def test_latent_attention_caches_one_vector_a_token():
     )
 
 
+def test_what_experts_do_beyond_their_facts_has_a_name():
+    assert decoder("deepseek_v3").beyond == {features.BIASED_CHOICE}
+    assert decoder("qwen2_moe").beyond == {features.GATED_SHARED}
+    for family in ("mixtral", "qwen3_moe", "deepseek_v2", "granitemoe", "gpt_oss"):
+        assert not decoder(family).beyond
+
+
 def test_yarn_with_mscale_moves_from_cosines_to_scores():
     """Of equal mscale and mscale_all_dim; 0.1 * 0.7 * ln(4) + 1 squared, over sqrt(12)."""
     attention = decoder("deepseek_v3").layers[0].attention
