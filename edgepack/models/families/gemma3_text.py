@@ -16,6 +16,7 @@ from edgepack.models.families.layout import (
     heads,
     layer_kinds,
 )
+from edgepack.models.families.parts import Frame
 from edgepack.models.families.rotary import local_rope, rope
 
 GGUF = GgufNaming("gemma3")
@@ -48,7 +49,7 @@ def decoder(config: Config, prefix: str = "model") -> Decoder:
         weights,
         gguf=GGUF,
         context_length=config.integer("max_position_embeddings", 131072),
-        prefix=prefix,
+        frame=Frame(prefix),
         tied=True,
     )
     return replace(around(made), logit_softcap=factor(config, "final_logit_softcapping"))

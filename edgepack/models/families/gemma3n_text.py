@@ -22,7 +22,7 @@ from edgepack.models.families.layout import (
     integers,
     layer_kinds,
 )
-from edgepack.models.families.parts import Block
+from edgepack.models.families.parts import Block, Frame
 from edgepack.models.families.rotary import local_rope, rope
 from edgepack.models.features import (
     LAYER_EMBEDDINGS,
@@ -52,7 +52,7 @@ def decoder(config: Config) -> Decoder:
         weights,
         gguf=GGUF,
         context_length=config.integer("max_position_embeddings", 32768),
-        prefix=PREFIX,
+        frame=Frame(PREFIX),
         tied=True,
     )
     vocabulary = config.integer("vocab_size_per_layer_input", 262144)

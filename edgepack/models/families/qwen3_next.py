@@ -11,7 +11,7 @@ from edgepack.models.families.parts import Block, attention
 from edgepack.models.families.recurrent import GatedDelta
 from edgepack.models.families.rotary import rope
 from edgepack.models.families.sparse import forward_weights, forwards
-from edgepack.models.features import GATED_OUTPUT
+from edgepack.models.features import GATED_OUTPUT, GATED_SHARED
 
 GGUF = GgufNaming("qwen3next")
 LINEAR = "linear_attention"
@@ -42,7 +42,7 @@ def decoder(config: Config) -> Decoder:
         gguf=GGUF,
         context_length=config.integer("max_position_embeddings"),
     )
-    return replace(made, norm_offset=1.0, beyond=frozenset({GATED_OUTPUT}))
+    return replace(made, norm_offset=1.0, beyond=frozenset({GATED_OUTPUT, GATED_SHARED}))
 
 
 def attention_facts(config: Config) -> Attention:
