@@ -11,6 +11,7 @@ KIB, MIB, GIB = 1024, 1024**2, 1024**3
 GB = 10**9
 LARGEST_SIZE = 2**63
 
+_RATES = {"M": 10**6, "G": GB, "T": 10**12}
 _SUFFIX = {"": 1, "K": KIB, "M": MIB, "G": GIB, "T": 1024 * GIB}
 
 
@@ -48,3 +49,18 @@ def format_count(count: int) -> str:
 def format_rate(bytes_per_second: float) -> str:
     """Bytes per second -> `448.0 GB/s`; bandwidth is counted in powers of ten."""
     return f"{bytes_per_second / GB:.1f} GB/s"
+
+
+def parse_rate(text: str) -> int:
+    """`936.2G` or `936.2 GB/s` -> bytes per second; M, G, T are powers of 1000.
+
+    Raises UsageError for anything else, a number without its unit and bits (Gb/s, Gbps) included:
+    either is more likely to be meant otherwise.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([MGTmgt])(?:B(?:/s)?)?", text.strip())
+    rate = float(match[1]) * _RATES[match[2].upper()] if match else 0.0
+    if not 1 <= rate < LARGEST_SIZE:
+        raise UsageError(
+            f"{text[:32]!r} is not a bandwidth", "write gigabytes a second: 1000G, or 936.2GB/s"
+        )
+    return round(rate)

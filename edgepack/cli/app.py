@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from edgepack import __version__
 from edgepack.cli import options as given
+from edgepack.cli.fit import fit, fit_data
 from edgepack.cli.manifests import manifest_app
+from edgepack.cli.options import size, target
 from edgepack.cli.output import Answer, command, progress
 from edgepack.cli.profiles import profiles_app
 
@@ -25,6 +27,7 @@ app = typer.Typer(
 )
 app.add_typer(profiles_app, name="profiles")
 app.add_typer(manifest_app, name="manifest")
+app.command()(fit)
 
 
 def _version(wanted: bool) -> None:
@@ -73,48 +76,6 @@ def detect(as_json: given.Json = False) -> Answer:
 
 @app.command()
 @command
-def fit(
-    model: given.Model,
-    device: given.Device = None,
-    memory: given.Memory = None,
-    ctx: given.Context = None,
-    kv: given.Cache = None,
-    slots: given.Slots = 1,
-    to: given.To = ["gguf"],  # noqa: B006  # typer copies it
-    scheme: given.SchemeName = None,
-    bits: given.Bits = None,
-    group: given.Group = None,
-    tensor_type: given.TensorTypes = [],  # noqa: B006
-    output_type: given.OutputType = None,
-    embedding_type: given.EmbeddingType = None,
-    pure: given.Pure = False,
-    imatrix: given.Imatrix = None,
-    as_json: given.Json = False,
-) -> Answer:
-    """What MODEL needs at every bit width, and what of it fits. Exit 3 if nothing does."""
-    from edgepack.cli import tables
-    from edgepack.cli.plain import plain
-    from edgepack.pipeline import fit as verb
-    from edgepack.pipeline.choice import Choice
-    from edgepack.quant.schemes.overrides import overrides
-
-    asked = overrides(tensor_type, output_type, embedding_type, pure=pure)
-    choice = Choice(tuple(to), scheme, bits, group, False, asked, imatrix)
-    answer = verb.fit(model, _target(device, memory), verb.Settings(ctx, kv, slots), choice)
-    data = {
-        "model": answer.model,
-        "parameters": answer.parameters,
-        "device": answer.hardware.name,
-        "fits": [
-            {"format": row.form.name, "deployment": plain(row.deployment), **_fit_data(row.fit)}
-            for row in answer.rows
-        ],
-    }
-    return Answer(data, lambda: tables.fit(answer), error=answer.nothing_fits)
-
-
-@app.command()
-@command
 def quantize(
     model: given.Model,
     out: given.Out,
@@ -148,7 +109,7 @@ def quantize(
 
     asked = overrides(tensor_type, output_type, embedding_type, pure=pure)
     choice = Choice(tuple(to), scheme, bits, group, plain, asked, imatrix)
-    options = Options(split_bytes=_size(split), requantize=requantize)
+    options = Options(split_bytes=size(split), requantize=requantize)
     with progress(quiet=quiet or as_json) as report:
         done = verb.quantize(
             model, choice, out, options=options, force=force, dry_run=dry_run,
@@ -201,6 +162,7 @@ def pack(
     out: given.Out,
     device: given.Device = None,
     memory: given.Memory = None,
+    bandwidth: given.Bandwidth = None,
     to: given.To = ["gguf"],  # noqa: B006  # typer copies it
     scheme: given.SchemeName = "auto",
     bits: given.Bits = None,
@@ -214,7 +176,7 @@ def pack(
     split: given.Split = None,
     ctx: given.Context = None,
     kv: given.Cache = None,
-    slots: given.Slots = 1,
+    slots: given.Slots = None,
     corpus: given.Corpus = None,
     profile: given.Gate = "balanced",
     allow_failed: Annotated[
@@ -239,8 +201,8 @@ def pack(
     asked = overrides(tensor_type, output_type, embedding_type, pure=pure)
     choice = Choice(tuple(to), named, bits, group, plain, asked, imatrix)
     request = verb.PackRequest(
-        model, out, choice, _target(device, memory),
-        Settings(ctx, kv, slots), corpus, profile, allow_failed, force, _size(split),
+        model, out, choice, target(device, size(memory), bandwidth),
+        Settings(ctx, kv, slots), corpus, profile, allow_failed, force, size(split),
         ("edgepack", *sys.argv[1:]),
     )  # fmt: skip
     with progress(quiet=quiet or as_json) as report:
@@ -249,7 +211,7 @@ def pack(
         "out": str(done.out),
         "device": done.device,
         "artifacts": values(done.artifacts),
-        "fits": [_fit_data(fit) for fit in done.fits],
+        "fits": [fit_data(fit) for fit in done.fits],
         "fidelity": [report.to_dict() for report in done.reports],
     }
     return Answer(data, lambda: tables.packed(done), path=str(out), error=done.error)
@@ -272,27 +234,3 @@ def verify(
 
     checked = manifest.verify(package, open_model(source) if source else None)
     return Answer(plain(checked), lambda: tables.verified(package, checked))
-
-
-def _target(device: str | None, memory: str | None) -> Any:
-    from edgepack.pipeline.device import Target
-
-    return Target(device, _size(memory))
-
-
-def _size(text: str | None) -> int | None:
-    """Bytes, where a size was given."""
-    from edgepack.units import parse_bytes
-
-    return parse_bytes(text) if text else None
-
-
-def _fit_data(fit: Any) -> dict[str, Any]:
-    from edgepack.cli.plain import plain
-
-    return {
-        **plain(fit),
-        "total": fit.footprint.total,
-        "fits": fit.fits,
-        "headroom": fit.headroom,
-    }

@@ -26,12 +26,17 @@ def listed() -> Answer:
     return Answer({"models": rows}, lambda: _write_list(rows))
 
 
-def shown(name: str) -> Answer:
-    """One model: its shape, what a token adds to its cache, and where its weights are."""
+def shown(name: str, *, source: bool = False) -> Answer:
+    """One model: its shape, what a token adds to its cache, and where its weights are; or its
+    profile as it is written."""
+    from edgepack.cli import tables
     from edgepack.cli.plain import plain
     from edgepack.memory.law import cache_law
     from edgepack.models import catalogue
 
+    if source:
+        text = catalogue.profile_text(name)
+        return Answer({"source": text}, lambda: tables.write(text.rstrip()))
     found = catalogue.entry(name)
     groups = cache_law(found.decoder)
     data = {

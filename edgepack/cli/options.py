@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from edgepack.pipeline.device import Target
 
 MOST = 2**31 - 1  # llama.cpp counts in 32 bits
 
@@ -14,17 +17,26 @@ Model = Annotated[
 ]
 Out = Annotated[Path, typer.Option("-o", "--out", metavar="OUT", help="Where the result goes.")]
 Device = Annotated[
-    str | None, typer.Option(metavar="NAME", help="A device profile; without it, this machine.")
+    str | None,
+    typer.Option(
+        metavar="NAME", help="A device, or '2x rtx-3090', 'A + B'; without it, this machine."
+    ),
 ]
 Memory = Annotated[
     str | None, typer.Option(metavar="SIZE", help="Memory a model may occupy, for example 6G.")
+]
+Bandwidth = Annotated[
+    str | None, typer.Option(metavar="RATE", help="That memory's bandwidth, for example 448G.")
 ]
 Context = Annotated[
     int | None,
     typer.Option("--ctx", metavar="N", min=1, max=MOST, help="Context in tokens [4096]."),
 ]
 Cache = Annotated[str | None, typer.Option("--kv", metavar="TYPE", help="Type of the KV cache.")]
-Slots = Annotated[int, typer.Option(metavar="N", min=1, max=MOST, help="Sequences served at once.")]
+Slots = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, max=MOST, help="Sequences served at once [1; server 4]."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print the path alone.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace an earlier OUT.")]
@@ -92,3 +104,18 @@ Split = Annotated[
         "--split-max-size", metavar="SIZE", help="GGUF: files of at most SIZE each, such as 4G."
     ),
 ]
+
+
+def size(text: str | None) -> int | None:
+    """Bytes, where a size was given."""
+    from edgepack.units import parse_bytes
+
+    return parse_bytes(text) if text else None
+
+
+def target(device: str | None, memory: int | None, bandwidth: str | None) -> Target:
+    """The device meant by the three options."""
+    from edgepack.pipeline.device import Target
+    from edgepack.units import parse_rate
+
+    return Target(device, memory, parse_rate(bandwidth) if bandwidth is not None else None)

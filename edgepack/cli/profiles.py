@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from edgepack.cli.options import Json
 from edgepack.cli.output import Answer, command
+from edgepack.errors import UsageError
 
 profiles_app = typer.Typer(
     help="Profiles of devices and models.", no_args_is_help=True, rich_markup_mode=None
@@ -20,21 +21,25 @@ def profiles_list(
     models: Annotated[bool, typer.Option("--models", help="The models of the catalogue.")] = False,
     as_json: Json = False,
 ) -> Answer:
-    """Names of the devices edgepack knows, or its catalogue of models."""
+    """The devices edgepack knows, with the memory a model may occupy, or its catalogue."""
     from edgepack import hardware
     from edgepack.cli import catalogue, tables
 
     if models:
         return catalogue.listed()
 
-    names = hardware.profiles()
-    return Answer({"devices": list(names)}, lambda: tables.write(*names))
+    rows = [_listed(name) for name in hardware.profiles()]
+    return Answer({"devices": rows}, lambda: tables.devices(rows))
 
 
 @profiles_app.command("show")
 @command
 def profiles_show(
-    name: Annotated[str, typer.Argument(metavar="NAME")], as_json: Json = False
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As --device takes it.")],
+    source: Annotated[
+        bool, typer.Option("--source", help="Print the profile itself, which names its sources.")
+    ] = False,
+    as_json: Json = False,
 ) -> Answer:
     """One device or model, as its profile states it."""
     from edgepack import hardware
@@ -43,6 +48,25 @@ def profiles_show(
     from edgepack.models.catalogue import match
 
     if name not in hardware.profiles() and match(name):
-        return catalogue.shown(name)
-    found = hardware.profile(name)
+        return catalogue.shown(name, source=source)
+    if source:
+        text = hardware.profile_text(name)
+        return Answer({"source": text}, lambda: tables.write(text.rstrip()))
+    found = hardware.assemble(name)
     return Answer(plain(found), lambda: tables.hardware(found))
+
+
+def _listed(name: str) -> dict[str, Any]:
+    """A broken profile of the user's is told in its row: it hides no other."""
+    from edgepack import hardware
+
+    try:
+        found = hardware.profile(name)
+    except UsageError as error:
+        return {"name": name, "error": f"{error.message}: {error.hint}"}
+    return {
+        "name": name,
+        "memory": found.model_memory().value,
+        "bandwidth": found.model_bandwidth().value,
+        "runs_on": found.places[0].name,
+    }

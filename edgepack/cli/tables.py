@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from edgepack.units import format_bytes, format_count, format_rate
+from edgepack.units import format_bytes, format_rate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from edgepack.formats import Artifact
     from edgepack.hardware import Figure, Hardware
     from edgepack.manifest import Verified
-    from edgepack.memory import Fit
-    from edgepack.pipeline.fit import FitTable, Weighed
     from edgepack.pipeline.pack import Packed
     from edgepack.pipeline.quantize import Quantized
 
@@ -51,13 +49,33 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, left: int =
     return result
 
 
+_WRITTEN: dict[str, Callable[[Any], str]] = {
+    "bytes": format_bytes,
+    "rate": format_rate,
+    "compute": lambda value: f"{value / 10**12:.1f} TFLOPS",
+}
+
+
 def figure(found: Figure[Any], how: str = "") -> str:
     """A figure and where it came from: `16.0 GiB (probed)`."""
     if found.value is None or found.origin == "unknown":
         return "unknown"
-    value = found.value
-    text = format_bytes(value) if how == "bytes" else format_rate(value) if how else str(value)
-    return f"{text} ({found.origin})"
+    return f"{_WRITTEN.get(how, str)(found.value)} ({found.origin})"
+
+
+def devices(listed: Sequence[Mapping[str, Any]]) -> None:
+    """A row for each device: where a model is better off, how much it may occupy there, how fast
+    that is. One that cannot be read says why."""
+    rows = [
+        (
+            device["name"],
+            device.get("runs_on", device.get("error")),
+            format_bytes(device["memory"]) if device.get("memory") else "",
+            format_rate(device["bandwidth"]) if device.get("bandwidth") else "",
+        )
+        for device in listed
+    ]
+    write(table(("device", "a model runs on", "memory", "bandwidth"), rows, left=2))
 
 
 def hardware(found: Hardware) -> None:
@@ -72,77 +90,22 @@ def hardware(found: Hardware) -> None:
         ("unified memory", "yes" if found.unified_memory else "no"),
         ("disk free", figure(found.disk_free, "bytes")),
     ]
+    if found.cpu.compute.value is not None:
+        rows.insert(3, ("CPU compute", figure(found.cpu.compute, "compute")))
     for accelerator in found.accelerators:
         rows += [
             ("accelerator", accelerator.name),
             ("  usable by a model", figure(accelerator.usable, "bytes")),
             ("  bandwidth", figure(accelerator.bandwidth, "rate")),
+            ("  compute", figure(accelerator.compute, "compute")),
         ]
+    for npu in found.npus:
+        tops = "" if npu.tops.value is None else f", {npu.tops.value:g} TOPS ({npu.tops.origin})"
+        rows.append(("NPU, not used", f"{npu.name}{tops}"))
     for index, place in enumerate(found.places):
         label = f"or, on the {place.name}" if index else "a model may occupy"
         rows.append((label, figure(place.memory, "bytes")))
     write(found.name, table(("", ""), rows, left=2))
-
-
-FIT_HEADINGS = (
-    "scheme", "weights", "KV cache", "other", "total", "fits", "headroom", "longest ctx",
-    "tokens/s", "on",
-)  # fmt: skip
-
-
-def fit(answer: FitTable) -> None:
-    """A table per format, a row per scheme: memory, verdict, headroom, longest context, speed;
-    where there is a choice, the place it runs on."""
-    d, places = answer.rows[0].deployment, answer.hardware.places
-    choice = len(places) > 1
-    offered = " or ".join(
-        format_bytes(place.memory.value or 0) + (f" on {place.name}" if choice else "")
-        for place in places
-    )
-    write(
-        f"{answer.model}: {format_count(answer.parameters)} parameters, "
-        f"trained for {answer.context_length:,} tokens",
-        f"{answer.hardware.name}: {offered} for a model; "
-        f"context {d.context:,}{_caches(answer.rows)}",
-    )
-    by_format: dict[str, list[Fit]] = {}
-    for row in answer.rows:
-        by_format.setdefault(row.form.name, []).append(row.fit)
-    shown = len(FIT_HEADINGS) if choice else -1
-    for name, fits in by_format.items():
-        headings = ("scheme" if len(by_format) == 1 else name, *FIT_HEADINGS[1:shown])
-        write(table(headings, (_fit_row(fit)[:shown] for fit in fits)))
-    write(*dict.fromkeys(f"note: {note}" for row in answer.rows for note in row.fit.notes))
-
-
-def _caches(rows: Sequence[Weighed]) -> str:
-    """The types of KV cache, each with its formats where they differ, and the number of slots."""
-    if not any(row.fit.footprint.kv for row in rows):
-        return ""
-    kept: dict[str, dict[str, None]] = {}
-    for row in rows:
-        kept.setdefault(row.deployment.kv_type_k, {})[row.form.name] = None
-    told = (f"{kind} ({', '.join(names)})" for kind, names in kept.items())
-    cache = f"{next(iter(kept))} cache" if len(kept) == 1 else f"cache {', '.join(told)}"
-    slots = rows[0].deployment.slots
-    return f", {cache}, {slots} slot{'s' * (slots > 1)}"
-
-
-def _fit_row(fit: Fit) -> tuple[str, ...]:
-    need = fit.footprint
-    speed = f"{fit.decode.low:,.0f} to {fit.decode.high:,.0f}" if fit.decode else "unknown"
-    return (
-        fit.scheme,
-        format_bytes(need.weights),
-        format_bytes(need.kv),
-        format_bytes(need.compute + need.output + need.overhead + need.state),
-        format_bytes(need.total),
-        ("yes" if fit.comfortable else "tight") if fit.fits else "NO",
-        format_bytes(fit.headroom),
-        f"{fit.longest_context:,}",
-        speed,
-        fit.place if fit.fits else "",
-    )
 
 
 def fidelity(report: FidelityReport) -> None:
@@ -239,7 +202,7 @@ def packed(result: Packed) -> None:
         write(
             f"{artifact.format:<10}{artifact.scheme}, {format_bytes(artifact.size)} "
             f"({_kinds(artifact)})",
-            f"{'fits':<10}{result.device}: {format_bytes(fit.footprint.total)} of "
+            f"{'fits':<10}{result.device}: {format_bytes(fit.need)} of "
             f"{format_bytes(fit.budget)} at a context of {fit.context:,}",
             f"{'fidelity':<10}{report.verdict} ({report.profile}): {_distance(report)}",
         )

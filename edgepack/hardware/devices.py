@@ -4,41 +4,67 @@
     model = "..."
     isa = ["NEON", ...]       names of `isa.NAMES`
     physical_cores = 4
+    compute_tflops = 0.3      10**12 operations per second: dense FP16 matrices
 
     [memory]                  main memory; optional for a graphics card
     total_mib = 8192
     reserved_mib = 1024       kept for the operating system and other programs
     bandwidth_gb_s = 17.1     10**9 bytes per second
+    bus_bits = 32             these two, times each other, / 8 are the bandwidth
+    gbps = 4.267              per pin; what memory sheets call MT/s, / 1000
 
-    [[accelerators]]          none or more
+    [[accelerators]]          none or more; a second card of a kind is a second table
     name = "..."              exactly as its driver reports it
     vendor = "nvidia"         nvidia, apple, amd, intel
     memory_mib = 24564
     reserved_mib = 512
     bandwidth_gb_s = 1008
+    bus_bits = 384
+    gbps = 21
+    compute_tflops = 330.3    the faster FP16 mode where two are published, without sparsity
     unified = false           true if it works in main memory
 
-A profile's name is its file's name. Profiles of the user, in the configuration directory's
+    [[npus]]                  none or more, for information
+    name = "..."
+    tops = 45
+
+A profile's name is its file's name, in lower case and with hyphens for spaces and underscores;
+names asked for are read alike. Profiles of the user, in the configuration directory's
 `edgepack/devices`, come before those of the same name that ship.
 """
 
 from __future__ import annotations
 
+import re
 from importlib.resources.abc import Traversable
 from typing import get_args
 
 from edgepack.errors import UsageError, unknown
 from edgepack.hardware.isa import NAMES
-from edgepack.hardware.machine import Accelerator, Cpu, Figure, Hardware, Vendor, figure
-from edgepack.profiles import Table, files, read, shipped
+from edgepack.hardware.machine import (
+    UNKNOWN,
+    Accelerator,
+    Cpu,
+    Figure,
+    Hardware,
+    Npu,
+    Vendor,
+    figure,
+)
+from edgepack.profiles import Table, files, read, shipped, text
 from edgepack.units import GB, MIB
 
 KIND = "devices"
 
+ROUNDING = 0.01
+"""How far a sheet's bandwidth may be from its bus times its data rate."""
+
+_RATE = ("bandwidth_gb_s", "bus_bits", "gbps")
+
 
 def profiles() -> tuple[str, ...]:
     """Names of the shipped and the user's profiles, sorted."""
-    return tuple(sorted(files(KIND)))
+    return tuple(sorted(_files()))
 
 
 def profile(name: str) -> Hardware:
@@ -47,29 +73,37 @@ def profile(name: str) -> Hardware:
     Raises UsageError for a name that is not there, with a near match, and for a file that breaks
     the format above, with the key and what it must be.
     """
-    known = files(KIND)
-    if name not in known:
-        raise unknown("device", name, known)
-    return read_profile(name, known[name])
+    return read_profile(*_found(name))
 
 
-def sheet_bandwidth(accelerator: Accelerator) -> Figure[int]:
-    """The bandwidth that a shipped profile states for an accelerator of exactly this name.
+def profile_text(name: str) -> str:
+    """The file of the device called `name`, with its comments, which name the sources.
 
-    Cards of one name and two memory sizes have two bandwidths (RTX 3060): a card's size must agree
-    to an eighth. A chip with unified memory has one, whatever the memory.
+    Raises UsageError for a name that is not there, and for a file that cannot be read.
     """
-    for name, file in shipped(KIND).items():
-        for known in read_profile(name, file).accelerators:
-            if known.name == accelerator.name and (known.unified or _same_size(known, accelerator)):
-                return known.bandwidth
-    return Figure(None, "unknown")
+    return text(_found(name)[1])
+
+
+def plain_name(name: str) -> str:
+    """`RTX 4090` -> `rtx-4090`: as the files are named."""
+    return re.sub(r"[\s_-]+", "-", name.strip()).lower()
+
+
+def shipped_accelerators(name: str) -> tuple[Accelerator, ...]:
+    """The accelerators of exactly this name, in all the profiles that ship."""
+    return tuple(
+        accelerator
+        for device, file in shipped(KIND).items()
+        if name in text(file)  # a hundred files are soon read, and slowly parsed
+        for accelerator in read_profile(device, file).accelerators
+        if accelerator.name == name
+    )
 
 
 def read_profile(name: str, file: Traversable) -> Hardware:
     """The profile in `file`; raises UsageError as `profile` does."""
-    top = read(file).expect("cpu", "memory", "accelerators")
-    memory = top.table("memory").expect("total_mib", "reserved_mib", "bandwidth_gb_s")
+    top = read(file).expect("cpu", "memory", "accelerators", "npus")
+    memory = top.table("memory").expect("total_mib", "reserved_mib", *_RATE)
     total, available = _sizes(memory, "total_mib")
     accelerators = tuple(_accelerator(table) for table in top.tables("accelerators"))
     if all(place.value is None for place in (total, *(a.memory for a in accelerators))):
@@ -85,12 +119,13 @@ def read_profile(name: str, file: Traversable) -> Hardware:
         bandwidth=_bandwidth(memory),
         accelerators=accelerators,
         unified_memory=any(a.unified for a in accelerators),
-        disk_free=Figure(None, "unknown"),
+        disk_free=UNKNOWN,
+        npus=tuple(_npu(table) for table in top.tables("npus")),
     )
 
 
 def _cpu(table: Table) -> Cpu:
-    table.expect("model", "isa", "physical_cores")
+    table.expect("model", "isa", "physical_cores", "compute_tflops")
     isa = table.texts("isa")
     for name in isa:
         if name not in NAMES:
@@ -99,11 +134,21 @@ def _cpu(table: Table) -> Cpu:
         model=figure(table.text("model"), "profile"),
         isa=tuple(name for name in NAMES if name in isa),
         physical_cores=figure(table.count("physical_cores"), "profile"),
+        compute=_compute(table),
     )
 
 
+def _npu(table: Table) -> Npu:
+    name = table.expect("name", "tops").text("name")
+    if name is None:
+        raise UsageError(f"{table.label}: name is missing", "every NPU has one")
+    return Npu(name, figure(table.rate("tops"), "profile"))
+
+
 def _accelerator(table: Table) -> Accelerator:
-    table.expect("name", "vendor", "memory_mib", "reserved_mib", "bandwidth_gb_s", "unified")
+    table.expect(
+        "name", "vendor", "memory_mib", "reserved_mib", *_RATE, "compute_tflops", "unified"
+    )
     name, stated = table.text("name"), table.text("vendor")
     if name is None or stated is None:
         raise UsageError(f"{table.label}: name or vendor is missing", "every accelerator has both")
@@ -112,14 +157,22 @@ def _accelerator(table: Table) -> Accelerator:
     if vendor is None:
         raise unknown(f"vendor in {table.label}:", stated, vendors)
     memory, free = _sizes(table, "memory_mib")
-    return Accelerator(name, vendor, memory, free, _bandwidth(table), table.flag("unified"))
+    return Accelerator(
+        name=name,
+        vendor=vendor,
+        memory=memory,
+        free=free,
+        bandwidth=_bandwidth(table),
+        unified=table.flag("unified"),
+        compute=_compute(table),
+    )
 
 
 def _sizes(table: Table, key: str) -> tuple[Figure[int], Figure[int]]:
     """(whole, whole less what is reserved), in bytes."""
     whole, reserved = table.count(key), table.count("reserved_mib") or 0
     if whole is None:
-        return Figure(None, "unknown"), Figure(None, "unknown")
+        return UNKNOWN, UNKNOWN
     if reserved >= whole:
         raise UsageError(
             f"{table.label}: reserved_mib is {reserved}", f"it must be under {key}, {whole}"
@@ -128,10 +181,33 @@ def _sizes(table: Table, key: str) -> tuple[Figure[int], Figure[int]]:
 
 
 def _bandwidth(table: Table) -> Figure[int]:
-    rate = table.rate("bandwidth_gb_s")
+    """As stated, or bus times data rate; where all three are given they must agree."""
+    rate, bits, gbps = table.rate("bandwidth_gb_s"), table.count("bus_bits"), table.rate("gbps")
+    if bits is not None and gbps is not None:
+        product = bits * gbps / 8
+        if rate is not None and abs(rate - product) > ROUNDING * product:
+            raise UsageError(
+                f"{table.label}: bandwidth_gb_s is {rate:g}",
+                f"{bits} bits at {gbps:g} Gbps are {product:g} GB/s: correct one of the three",
+            )
+        rate = product if rate is None else rate
     return figure(None if rate is None else round(rate * GB), "profile")
 
 
-def _same_size(one: Accelerator, other: Accelerator) -> bool:
-    a, b = one.memory.value, other.memory.value
-    return a is not None and b is not None and abs(a - b) <= a // 8
+def _compute(table: Table) -> Figure[int]:
+    tflops = table.rate("compute_tflops")
+    return figure(None if tflops is None else round(tflops * 10**12), "profile")
+
+
+def _found(name: str) -> tuple[str, Traversable]:
+    """The profile's own name and its file. Raises UsageError with a near match."""
+    known = _files()
+    plain = plain_name(name)
+    if plain not in known:
+        raise unknown("device", name, known)
+    return plain, known[plain]
+
+
+def _files() -> dict[str, Traversable]:
+    """File by plain name; the user's win, however they are spelt."""
+    return {plain_name(name): file for name, file in files(KIND).items()}

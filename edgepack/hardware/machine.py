@@ -1,6 +1,7 @@
 """The nouns: `Hardware`, its `Cpu` and `Accelerator`s, and where each `Figure` came from.
 
-Memory is in bytes, bandwidth in bytes per second.
+Memory is in bytes, bandwidth in bytes per second, compute in operations per second: dense FP16
+matrix arithmetic, a multiplication and an addition being two.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ def figure(value: T | None, origin: Origin) -> Figure[T]:
     return Figure(value, "unknown" if value is None else origin)
 
 
+UNKNOWN: Figure[int] = Figure(None, "unknown")
+
+
 @dataclass(frozen=True, slots=True)
 class Cpu:
     """`isa` holds names of `isa.NAMES`; `physical_cores` are those this process may use."""
@@ -38,6 +42,7 @@ class Cpu:
     model: Figure[str]
     isa: tuple[str, ...]
     physical_cores: Figure[int]
+    compute: Figure[int] = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ class Accelerator:
     bandwidth: Figure[int]
     unified: bool
     driver: str = ""
+    compute: Figure[int] = UNKNOWN
 
     @property
     def usable(self) -> Figure[int]:
@@ -62,17 +68,31 @@ class Accelerator:
 
 
 @dataclass(frozen=True, slots=True)
+class Npu:
+    """A neural processor, for information: no runtime here puts a model on it, and it has no
+    memory of its own. `tops` is as its vendor counts, mostly INT8."""
+
+    name: str
+    tops: Figure[float]
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
-    """Where a model can run: `memory` is what it may occupy there, `bandwidth` that memory's."""
+    """Where a model can run: `memory` is what it may occupy there, `bandwidth` that memory's,
+    `compute` that of the processor that works there."""
 
     name: str
     memory: Figure[int]
     bandwidth: Figure[int]
+    compute: Figure[int] = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
 class Hardware:
-    """One device. `memory` and `available` are the host's; a container's limit is the truth."""
+    """One device. `memory` and `available` are the host's; a container's limit is the truth.
+
+    `accelerators` holds each card of a kind: two of them are two entries.
+    """
 
     name: str
     cpu: Cpu
@@ -82,6 +102,7 @@ class Hardware:
     accelerators: tuple[Accelerator, ...]
     unified_memory: bool
     disk_free: Figure[int]
+    npus: tuple[Npu, ...] = ()
 
     @property
     def accelerator(self) -> Accelerator | None:
@@ -93,17 +114,30 @@ class Hardware:
         return max(known, key=lambda a: a.usable.value or 0, default=None)
 
     @property
+    def host(self) -> Place:
+        """The processor and its memory."""
+        return Place("CPU", self.available, self.bandwidth, self.cpu.compute)
+
+    @property
+    def cards(self) -> tuple[Place, ...]:
+        """Accelerators that have memory of their own, and say how much: the fastest first."""
+        own = (a for a in self.accelerators if not a.unified and a.usable.value is not None)
+        places = (Place(a.name, a.usable, a.bandwidth, a.compute) for a in own)
+        return tuple(sorted(places, key=_speed_and_size, reverse=True))
+
+    @property
     def places(self) -> tuple[Place, ...]:
         """Where a model can run, best first; none where no size is known.
 
         The CPU comes after an accelerator, and only where it has more memory. A unified
         accelerator whose own bandwidth is unknown reads at least as fast as the host does.
         """
-        host, best = Place("CPU", self.available, self.bandwidth), self.accelerator
+        host, best = self.host, self.accelerator
         if best is None:
             return () if self.available.value is None else (host,)
         shared = best.unified and best.bandwidth.value is None
-        place = Place(best.name, best.usable, self.bandwidth if shared else best.bandwidth)
+        rate = self.bandwidth if shared else best.bandwidth
+        place = Place(best.name, best.usable, rate, best.compute)
         larger = (self.available.value or 0) > (best.usable.value or 0)
         return (place, host) if larger else (place,)
 
@@ -116,8 +150,44 @@ class Hardware:
         return self.places[0].bandwidth if self.places else self.bandwidth
 
     def with_model_memory(self, memory: Figure[int]) -> Hardware:
-        """The same device where a model may occupy `memory`, on whichever place it runs."""
-        accelerators = self.accelerators
-        if self.accelerator is not None:
-            accelerators = (replace(self.accelerator, memory=memory, free=memory),)
-        return replace(self, memory=memory, available=memory, accelerators=accelerators)
+        """The same device where a model may occupy `memory`, on whichever place it runs.
+
+        Where that is a card of its own, nothing is said of main memory, and nothing can lie there.
+        """
+        best = self.accelerator
+        if best is None:
+            return replace(self, memory=memory, available=memory)
+        hosts = memory if best.unified else UNKNOWN
+        best = replace(best, memory=memory, free=memory)
+        return replace(self, memory=hosts, available=hosts, accelerators=(best,))
+
+    def without(self, size: int) -> Hardware:
+        """The same device where `size` bytes of the memory that a model would have are taken."""
+        best = self.cards[0].name if self.cards else None
+        accelerators = list(self.accelerators)
+        for index, each in enumerate(accelerators):
+            if each.unified or each.name == best:
+                left = _less(each.usable, size)
+                accelerators[index] = replace(each, memory=left, free=left)
+                if not each.unified:
+                    break
+        available = self.available if best else _less(self.available, size)
+        return replace(self, available=available, accelerators=tuple(accelerators))
+
+    def with_model_bandwidth(self, bandwidth: Figure[int]) -> Hardware:
+        """The same device where a model's memory has `bandwidth`, on whichever place it runs.
+
+        Unified memory is the host's too; a graphics card's is not.
+        """
+        best = self.accelerator
+        accelerators = tuple(replace(a, bandwidth=bandwidth) for a in self.accelerators)
+        hosts = bandwidth if best is None or best.unified else self.bandwidth
+        return replace(self, bandwidth=hosts, accelerators=accelerators)
+
+
+def _less(memory: Figure[int], size: int) -> Figure[int]:
+    return memory if memory.value is None else replace(memory, value=max(0, memory.value - size))
+
+
+def _speed_and_size(place: Place) -> tuple[int, int]:
+    return place.bandwidth.value or 0, place.memory.value or 0

@@ -15,6 +15,7 @@ from edgepack.manifest.folder import measured
 from edgepack.manifest.manifest import (
     SCHEMA,
     FidelitySection,
+    FitPart,
     FitSection,
     Manifest,
     MemorySection,
@@ -25,7 +26,7 @@ from edgepack.manifest.manifest import (
     weight_bytes,
 )
 from edgepack.manifest.toml import text_digest
-from edgepack.memory import CacheGroup, DecodeSpeed, Deployment, Fit, cache_law
+from edgepack.memory import CacheGroup, Deployment, Fit, Part, Speed, cache_law
 from edgepack.models import Checkpoint, Source
 
 
@@ -113,7 +114,7 @@ def _fit(artifact: Artifact, fit: Fit, hardware: Hardware, deployment: Deploymen
         artifact=artifact.files[0].path,
         device=hardware.name,
         scheme=fit.scheme,
-        budget=fit.budget,
+        parts=tuple(_part(part) for part in fit.placement.parts),
         total=fit.footprint.total,
         headroom=fit.headroom,
         longest_context=fit.longest_context,
@@ -121,13 +122,24 @@ def _fit(artifact: Artifact, fit: Fit, hardware: Hardware, deployment: Deploymen
         deployment=deployment,
         footprint=fit.footprint,
         decode=fit.decode and _rounded(fit.decode),
+        prefill=fit.prefill and _rounded(fit.prefill),
     )
 
 
-def _rounded(speed: DecodeSpeed) -> DecodeSpeed:
+def _part(part: Part) -> FitPart:
+    return FitPart(
+        place=part.place.name,
+        budget=part.place.memory.value,
+        bytes=part.bytes,
+        layers=part.layers,
+        experts=part.experts,
+    )
+
+
+def _rounded(speed: Speed) -> Speed:
     """An estimate has no more than three digits worth writing down."""
     low, high = (float(f"{rate:.3g}") for rate in (speed.low, speed.high))
-    return DecodeSpeed(low, high, speed.basis)
+    return Speed(low, high, speed.basis)
 
 
 def _toolchain(argv: Sequence[str], exporter: str | None) -> ToolchainSection:

@@ -14,7 +14,7 @@ from edgepack.fidelity.gates import Verdict
 from edgepack.fidelity.outputs.metrics import Kind
 from edgepack.fidelity.spans import Span
 from edgepack.formats import Artifact, FileRecord
-from edgepack.memory import CacheGroup, DecodeSpeed, Deployment, Footprint
+from edgepack.memory import CacheGroup, Deployment, Footprint, Speed
 
 SCHEMA: Final = "edgepack/1"
 
@@ -49,24 +49,37 @@ class MemorySection:
 
 
 @dataclass(frozen=True, slots=True)
+class FitPart:
+    """What one processor of the device holds: `bytes` of the `budget` that it has for a model, if
+    that is known; `layers` whole ones, and the routed experts of `experts` others."""
+
+    place: str
+    budget: int | None
+    bytes: int
+    layers: int
+    experts: int
+
+
+@dataclass(frozen=True, slots=True)
 class FitSection:
     """The device an artifact was made for, and what it needs there.
 
-    `artifact` is the file a runtime opens; `total` is the sum of `footprint`, `headroom` what
-    `budget` leaves over.
+    `artifact` is the file a runtime opens; `total` is the sum of `footprint`, `headroom` what is
+    left of the memory where it is tightest.
     """
 
     artifact: str
     device: str
     scheme: str
-    budget: int
     total: int
     headroom: int
     longest_context: int
     notes: tuple[str, ...]
     deployment: Deployment
     footprint: Footprint
-    decode: DecodeSpeed | None
+    decode: Speed | None
+    prefill: Speed | None
+    parts: tuple[FitPart, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,8 +232,12 @@ def _fit_differences(
         yield f"{name} has footprint.weights {fit.footprint.weights}, the histogram gives {held}"
     if fit.total != fit.footprint.total:
         yield f"{name} has total {fit.total}, its footprint adds up to {fit.footprint.total}"
-    if fit.headroom != fit.budget - fit.total:
-        yield f"{name} has headroom {fit.headroom}, budget less total is {fit.budget - fit.total}"
+    held = sum(part.bytes for part in fit.parts)
+    if held < fit.total or (len(fit.parts) == 1 and held != fit.total):
+        yield f"{name} has total {fit.total}, its parts hold {held}"
+    left = min((part.budget - part.bytes for part in fit.parts if part.budget), default=None)
+    if fit.headroom != left:
+        yield f"{name} has headroom {fit.headroom}, its parts leave {left}"
 
 
 def _source_differences(source: Source, manifest: Manifest) -> Iterator[str]:

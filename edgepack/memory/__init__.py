@@ -8,7 +8,15 @@ from edgepack.memory.deployment import (
     Deployment,
     Program,
 )
-from edgepack.memory.fit import Fit, choose, does_not_fit, fit, fit_all, longest_context, reserve
+from edgepack.memory.fit import (
+    Fit,
+    choose,
+    does_not_fit,
+    fit,
+    fit_all,
+    is_first_choice,
+    longest_context,
+)
 from edgepack.memory.law import (
     CacheGroup,
     Footprint,
@@ -23,21 +31,27 @@ from edgepack.memory.law import (
     weight_bytes,
 )
 from edgepack.memory.layers import LayerBytes, OuterBytes, layer_bytes, outer_bytes
-from edgepack.memory.speed import DecodeSpeed, active_weight_bytes, decode_speed
+from edgepack.memory.load import Load, Loads
+from edgepack.memory.placement import Part, Placement, place, reserve
+from edgepack.memory.speed import Speed, active_parameters, decode_speed, prefill_speed
 
 __all__ = [
     "CACHE_TYPES",
     "CONTEXT_STEP",
     "DEFAULT_CONTEXT",
     "CacheGroup",
-    "DecodeSpeed",
     "Deployment",
     "Fit",
     "Footprint",
     "LayerBytes",
+    "Load",
+    "Loads",
     "OuterBytes",
+    "Part",
+    "Placement",
     "Program",
-    "active_weight_bytes",
+    "Speed",
+    "active_parameters",
     "cache_bytes",
     "cache_law",
     "choose",
@@ -48,12 +62,15 @@ __all__ = [
     "fit",
     "fit_all",
     "footprint",
+    "is_first_choice",
     "kv_cache_bytes",
     "layer_bytes",
     "longest_context",
     "outer_bytes",
     "output_bytes",
     "overhead_bytes",
+    "place",
+    "prefill_speed",
     "reserve",
     "state_bytes",
     "weight_bytes",

@@ -2,95 +2,114 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgepack.errors import DoesNotFit, Missing
 from edgepack.memory.deployment import CONTEXT_STEP, Deployment
-from edgepack.memory.law import Footprint, copied_bytes, footprint, footprint_of
-from edgepack.memory.speed import DecodeSpeed, decode_speed
+from edgepack.memory.law import Footprint, footprint
+from edgepack.memory.load import Loads
+from edgepack.memory.placement import PREFERRED, Placement, place, reserve
+from edgepack.memory.speed import Speed, decode_speed, prefill_speed
 from edgepack.models.decoder import Decoder
-from edgepack.units import MIB, format_bytes
+from edgepack.units import format_bytes
 
 if TYPE_CHECKING:
-    from edgepack.hardware import Hardware, Place
+    from edgepack.hardware import Hardware
     from edgepack.quant.schemes import Scheme
 
-RESERVE_SHARE = 0.05
-RESERVE_FLOOR = 64 * MIB
+FIDELITY = ((16, "convert"), (6, "near-lossless"), (4, "balanced"), (0, "aggressive"))
+"""Fewest bits, and which of fidelity's profiles is meant for them."""
+
 FLOOR_BITS = 4
 """The fewest bits taken for speed alone: with fewer the model itself is another."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """One scheme on one device: bytes needed against the `budget` a model may occupy.
+    """One scheme on one device: what it needs, where it lies, how long and how fast it goes.
 
-    `longest_context` is the largest number of tokens, up to the trained context, whose footprint
-    is within the budget; 0 if none is. `decode` is None where the bandwidth is unknown. `place` is
-    where it runs, `preferred` whether no other place of the device would be better.
+    `longest_context` is the largest number of tokens, up to the trained context, that fits; 0 if
+    none does. `decode` and `prefill` are None where the bandwidth, the compute, is unknown.
+    `preferred` says that no placement of the device would be better.
     """
 
     scheme: str
     bits: int
     context: int
     footprint: Footprint
-    budget: int
+    placement: Placement
     longest_context: int
-    decode: DecodeSpeed | None
+    decode: Speed | None
+    prefill: Speed | None = None
     notes: tuple[str, ...] = ()
-    place: str = "CPU"
     preferred: bool = True
 
     @property
+    def place(self) -> str:
+        """Where it runs."""
+        return self.placement.name
+
+    @property
+    def need(self) -> int:
+        """Bytes of the memories that hold layers or experts."""
+        return sum(part.bytes for part in self.placement.holding)
+
+    @property
+    def budget(self) -> int:
+        """Bytes that a model may occupy there."""
+        return sum(part.place.memory.value or 0 for part in self.placement.holding)
+
+    @property
     def headroom(self) -> int:
-        """Bytes left over; negative if it does not fit."""
-        return self.budget - self.footprint.total
+        """Bytes left over where it is tightest; negative if it does not fit."""
+        return self.placement.headroom
+
+    @property
+    def fidelity(self) -> str:
+        """The profile that such a scheme is usually held to; `validate` tells how it really is."""
+        return next(name for bits, name in FIDELITY if self.bits >= bits)
 
     @property
     def fits(self) -> bool:
-        return self.headroom >= 0
+        return self.placement.fits
 
     @property
     def comfortable(self) -> bool:
-        """Fits, and leaves `reserve` of the budget free."""
-        return self.headroom >= reserve(self.budget)
-
-
-def reserve(budget: int) -> int:
-    """Bytes of a budget kept free: 5%, at least 64 MiB.
-
-    It covers the error of the memory law (1%, or 16 MiB) and what other programs take between
-    planning and loading.
-    """
-    return max(RESERVE_FLOOR, int(budget * RESERVE_SHARE))
+        """Fits, and leaves `reserve` of every memory free."""
+        return all(
+            part.headroom >= reserve(part.place.memory.value)
+            for part in self.placement.parts
+            if part.place.memory.value is not None
+        )
 
 
 def fit(decoder: Decoder, scheme: Scheme, hardware: Hardware, deployment: Deployment) -> Fit:
-    """Weigh one scheme on the first of the device's places that holds it, else on the largest.
+    """Weigh one scheme on the best placement that holds it, else on the largest memory.
 
     Raises Missing if the device's memory is unknown, UsageError for a cache type that does not
     suit the decoder's heads.
     """
-    copies = copied_bytes(decoder, scheme, deployment.program)
-    need = footprint(decoder, scheme, deployment)
-    place, budget = place_for(hardware, need.total)
-    preferred = place == hardware.places[0]
-    notes = _notes(decoder, place, deployment)
-    if not preferred and need.total <= budget:
-        where = hardware.places[0].name
-        notes = (f"{scheme.name} runs on the {place.name}: it does not fit {where}", *notes)
+    check_memory(hardware)
+    loads = Loads(decoder, scheme, deployment)
+
+    def placed(context: int) -> Placement:
+        load = loads.at(replace(deployment, context=context))
+        return place(load, hardware, deployment.program)
+
+    placement = placed(deployment.context)
+    preferred = placement.kind in PREFERRED
     return Fit(
         scheme=scheme.name,
         bits=scheme.bits,
         context=deployment.context,
-        footprint=need,
-        budget=budget,
-        longest_context=longest_context(decoder, need.weights, deployment, budget, copies),
-        decode=decode_speed(decoder, scheme, deployment, place.bandwidth),
-        notes=notes,
-        place=place.name,
+        footprint=footprint(decoder, scheme, deployment),
+        placement=placement,
+        longest_context=longest_context(decoder, lambda context: placed(context).fits),
+        decode=decode_speed(placement),
+        prefill=prefill_speed(decoder, deployment, placement),
+        notes=_notes(decoder, scheme, placement, deployment, hardware),
         preferred=preferred,
     )
 
@@ -102,18 +121,11 @@ def fit_all(
     return tuple(fit(decoder, scheme, hardware, deployment) for scheme in schemes)
 
 
-def longest_context(
-    decoder: Decoder, weights: int, deployment: Deployment, budget: int, copies: int = 0
-) -> int:
-    """Tokens of the longest context within `budget` bytes, up to the trained one; 0 if none.
+def longest_context(decoder: Decoder, within: Callable[[int], bool]) -> int:
+    """Tokens of the longest context that is `within` what there is, up to the trained one, or 0.
 
     Whole context steps, as llama.cpp allocates them. Bisection: the law never falls with context.
     """
-
-    def within(context: int) -> bool:
-        plan = replace(deployment, context=context)
-        return footprint_of(decoder, weights, plan, copies).total <= budget
-
     if within(decoder.context_length):
         return decoder.context_length
     fitting, failing = 0, -(-decoder.context_length // CONTEXT_STEP)
@@ -134,18 +146,23 @@ def choose(fits: Sequence[Fit]) -> Fit:
     """
     comfortable = [candidate for candidate in fits if candidate.comfortable]
     for candidate in comfortable:
-        if candidate.preferred and candidate.bits >= FLOOR_BITS:
+        if is_first_choice(candidate):
             return candidate
     if comfortable:
         return comfortable[0]
     raise does_not_fit(fits)
 
 
+def is_first_choice(fit: Fit) -> bool:
+    """Whether `choose` takes it unless a more faithful one is as good."""
+    return fit.comfortable and fit.preferred and fit.bits >= FLOOR_BITS
+
+
 def does_not_fit(candidates: Sequence[Fit]) -> DoesNotFit:
     """The error for candidates of which none is comfortable, with what would fit as its hint."""
-    smallest = min(candidates, key=lambda candidate: candidate.footprint.total)
+    smallest = min(candidates, key=lambda candidate: candidate.need)
     message = (
-        f"the smallest scheme, {smallest.scheme}, needs {format_bytes(smallest.footprint.total)} "
+        f"the smallest scheme, {smallest.scheme}, needs {format_bytes(smallest.need)} "
         f"at a context of {smallest.context}; the device offers {format_bytes(smallest.budget)}"
     )
     tight = next((candidate for candidate in candidates if candidate.fits), None)
@@ -166,26 +183,37 @@ def does_not_fit(candidates: Sequence[Fit]) -> DoesNotFit:
     )
 
 
-def place_for(hardware: Hardware, need: int) -> tuple[Place, int]:
-    """The first place with `need` bytes, else the largest, and the bytes it has."""
-    sizes = [(place, place.memory.value or 0) for place in hardware.places]
-    if not sizes:
+def check_memory(hardware: Hardware) -> None:
+    """Raises Missing where the device's memory is unknown."""
+    if not hardware.places:
         raise Missing(
             f"the memory of {hardware.name} is unknown", "state it, for example: --memory 16G"
         )
-    largest = max(sizes, key=lambda sized: sized[1])
-    return next((sized for sized in sizes if need <= sized[1]), largest)
 
 
-def _notes(decoder: Decoder, place: Place, deployment: Deployment) -> tuple[str, ...]:
+def _notes(
+    decoder: Decoder,
+    scheme: Scheme,
+    placement: Placement,
+    deployment: Deployment,
+    hardware: Hardware,
+) -> tuple[str, ...]:
     notes = []
+    if placement.fits and placement.kind not in PREFERRED:
+        told = " ".join(placement.arguments)
+        flags = f" (llama.cpp: {told})" if told else ""
+        where = hardware.places[0].name
+        notes.append(
+            f"{scheme.name} does not fit {where} alone: it runs on {placement.name}{flags}"
+        )
     if deployment.context > decoder.context_length:
         notes.append(
             f"a context of {deployment.context} is beyond the {decoder.context_length} tokens "
             "the model was trained on"
         )
-    if place.memory.origin == "unknown":
+    places = [part.place for part in placement.holding]
+    if any(place.memory.origin == "unknown" for place in places):
         notes.append("the memory a model may take is an assumption; --memory states it")
-    if place.bandwidth.value is None:
+    if any(place.bandwidth.value is None for place in places):
         notes.append("memory bandwidth is unknown, so speed is not estimated")
     return tuple(notes)

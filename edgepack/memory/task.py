@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING
 
 from edgepack.memory.activations import FLOAT
 from edgepack.memory.deployment import Deployment
-from edgepack.memory.fit import Fit, place_for
+from edgepack.memory.fit import Fit, check_memory
 from edgepack.memory.law import PROCESS_BYTES, Footprint
+from edgepack.memory.placement import Part, Placement
 from edgepack.models.outline import Outline
 
 if TYPE_CHECKING:
@@ -68,17 +69,18 @@ def fit(
     def total(tokens: int) -> int:
         return footprint(outline, weights, scheme, tokens).total
 
-    place, budget = place_for(hardware, total(plan.context))
+    check_memory(hardware)
+    host = hardware.host if hardware.host.memory.value is not None else hardware.places[0]
     lengths = range(1, outline.context_length + 1)
+    part = Part(host, total(plan.context), layers=1, read=0)
     return Fit(
         scheme=scheme.name,
         bits=scheme.bits,
         context=plan.context,
         footprint=footprint(outline, weights, scheme, plan.context),
-        budget=budget,
-        longest_context=bisect_right(lengths, budget, key=total),
+        placement=Placement("whole", (part,)),
+        longest_context=bisect_right(lengths, host.memory.value or 0, key=total),
         decode=None,
-        place=place.name,
     )
 
 

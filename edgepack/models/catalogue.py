@@ -25,7 +25,7 @@ from edgepack.models import families
 from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder
 from edgepack.models.hub import split_id
-from edgepack.profiles import Table, files, read
+from edgepack.profiles import Table, files, read, text
 
 T = TypeVar("T")
 
@@ -67,6 +67,14 @@ def entry(name: str) -> CatalogueEntry:
     if known is None:
         raise unknown_model(name)
     return read_entry(known, files(KIND)[known])
+
+
+def profile_text(name: str) -> str:
+    """The file of the model that `name` means, with its comments, which name the sources."""
+    known = match(name)
+    if known is None:
+        raise unknown_model(name)
+    return text(files(KIND)[known])
 
 
 def read_entry(name: str, file: Traversable) -> CatalogueEntry:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from edgepack import memory
-from edgepack.errors import DoesNotFit, UsageError
+from edgepack.errors import DoesNotFit, UsageError, unknown
 from edgepack.formats import Format
 from edgepack.hardware import Hardware
-from edgepack.memory import CACHE_TYPES, DEFAULT_CONTEXT, Deployment, Fit
+from edgepack.memory import CACHE_TYPES, DEFAULT_CONTEXT, Deployment, Fit, Program
+from edgepack.memory.placement import DIVIDING
+from edgepack.memory.requirements import Requirement, meets, requirements, shortfalls
 from edgepack.models import Decoder
 from edgepack.pipeline.choice import Choice
 from edgepack.pipeline.device import Target
@@ -16,17 +21,27 @@ from edgepack.pipeline.work import work_on
 from edgepack.quant.schemes import Scheme
 from edgepack.units import format_bytes
 
+if TYPE_CHECKING:
+    from edgepack.pipeline.drafts import Paired
+
+SLOTS: Mapping[Program, int] = MappingProxyType({"llama-server": 4})
+"""Sequences that a program serves at once unless it is told; others serve one."""
+
 AUTO_BITS = 8
 """`auto` takes at most so many bits: more buy no measurable fidelity."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What was asked of the runtime; None means its default, or the trained context."""
+    """What was asked of the runtime; None means its default, or the trained context.
+
+    `program` is one of llama.cpp's, for GGUF.
+    """
 
     context: int | None = None
     kv_type: str | None = None
-    slots: int = 1
+    slots: int | None = None
+    program: str | None = None
 
     def length(self, decoder: Decoder) -> int:
         """Tokens of the context."""
@@ -41,8 +56,17 @@ class Settings:
                 f"{form.program} cannot keep a {kv_type} cache for {scheme.name}",
                 f"it keeps {', '.join(possible)}; leave --kv out, or choose --to gguf",
             )
-        context = self.length(decoder)
-        return Deployment(context, kv_type, kv_type, self.slots, program=form.program)
+        context, program = self.length(decoder), self._program(form)
+        slots = self.slots or SLOTS.get(program, 1)
+        return Deployment(context, kv_type, kv_type, slots, program=program)
+
+    def _program(self, form: Format) -> Program:
+        if self.program is None or form.program not in DIVIDING:
+            return form.program
+        found = next((program for program in DIVIDING if program == self.program), None)
+        if found is None:
+            raise unknown("program", self.program, DIVIDING)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +88,53 @@ class FitTable:
     context_length: int
     hardware: Hardware
     rows: tuple[Weighed, ...]
+    asked: tuple[Requirement, ...] = ()
+    pairs: tuple[Paired, ...] = ()
 
     @property
-    def nothing_fits(self) -> DoesNotFit | None:
-        """The error that stands for a table without a row that fits."""
-        if any(row.fit.fits for row in self.rows):
+    def error(self) -> DoesNotFit | None:
+        """The error that stands for a table without a row that fits, and meets what is asked."""
+        fitting = [row.fit for row in self.rows if row.fit.fits]
+        if not fitting:
+            return memory.does_not_fit([row.fit for row in self.rows])
+        if self.pairs and not any(each.pair.fits for each in self.pairs):
+            return DoesNotFit(
+                "no scheme leaves room for the draft beside it", "take a smaller draft"
+            )
+        if any(meets(fit, self.asked) for fit in fitting):
             return None
-        return memory.does_not_fit([row.fit for row in self.rows])
+        nearest = min(fitting, key=lambda fit: len(shortfalls(fit, self.asked)))
+        return DoesNotFit(
+            "no scheme that fits meets what is required",
+            f"nearest is {nearest.scheme}: {'; '.join(shortfalls(nearest, self.asked))}",
+        )
 
 
-def fit(model: str, target: Target, settings: Settings, choice: Choice) -> FitTable:
-    """Weigh `model` (a folder or hub id) under each scheme.
+def fit(
+    model: str,
+    target: Target,
+    settings: Settings,
+    choice: Choice,
+    *,
+    require: str | None = None,
+    draft: str | None = None,
+) -> FitTable:
+    """Weigh `model` (a folder, hub id or catalogue name) under each scheme.
 
     Of a decoder config.json alone is read, of another model its weights' headers too. Every usual
-    scheme of every chosen format, or the one chosen. Raises whatever opening the model, the device
-    and the settings raise; whether anything fits is in the table.
+    scheme of every chosen format, or the one chosen. `draft` is a model to stand beside it. Raises
+    whatever opening the models, the device, the settings and the requirements raise; whether
+    anything fits is in the table.
     """
+    from edgepack.pipeline.drafts import paired
+
     choice.importance()  # counts no bytes, but what is no matrix is refused
+    asked = requirements(require) if require else ()
     work = work_on(model)
     hardware = target.hardware()
     rows = work.table(hardware, settings, choice)
-    return FitTable(work.name, work.parameters, work.context_length, hardware, rows)
+    pairs = paired(model, draft, hardware, settings, choice) if draft else ()
+    return FitTable(work.name, work.parameters, work.context_length, hardware, rows, asked, pairs)
 
 
 def table(
@@ -92,7 +142,7 @@ def table(
 ) -> tuple[Weighed, ...]:
     """Every usual scheme of every chosen format, or the one chosen."""
     return tuple(
-        _weighed(decoder, hardware, settings, form, scheme)
+        weighed(decoder, hardware, settings, form, scheme)
         for form, chosen in choice.picks()
         for scheme in ([chosen] if chosen else map(choice.adapted, form.schemes.USUAL))
     )
@@ -106,9 +156,9 @@ def weigh(
     Raises UsageError for unknown names, DoesNotFit with what would fit.
     """
     rows = tuple(
-        _weighed(decoder, hardware, settings, form, scheme)
+        weighed(decoder, hardware, settings, form, scheme)
         if scheme
-        else _most_faithful(decoder, hardware, settings, form, choice)
+        else most_faithful(decoder, hardware, settings, form, choice)
         for form, scheme in choice.picks()
     )
     for row in rows:
@@ -117,21 +167,25 @@ def weigh(
     return rows
 
 
-def _most_faithful(
+def most_faithful(
     decoder: Decoder, hardware: Hardware, settings: Settings, form: Format, choice: Choice
 ) -> Weighed:
-    rows = [
-        _weighed(decoder, hardware, settings, form, choice.adapted(scheme))
-        for scheme in form.schemes.FAITHFUL
-        if scheme.bits <= AUTO_BITS
-    ]
+    """The row of the scheme that `auto` takes. Raises DoesNotFit."""
+    rows = list[Weighed]()
+    for scheme in form.schemes.FAITHFUL:
+        if scheme.bits <= AUTO_BITS:
+            row = weighed(decoder, hardware, settings, form, choice.adapted(scheme))
+            if memory.is_first_choice(row.fit):  # of those less faithful none is chosen
+                return row
+            rows.append(row)
     chosen = memory.choose([row.fit for row in rows])
     return next(row for row in rows if row.fit is chosen)
 
 
-def _weighed(
+def weighed(
     decoder: Decoder, hardware: Hardware, settings: Settings, form: Format, scheme: Scheme
 ) -> Weighed:
+    """One row. Raises UsageError for settings that the format's program refuses."""
     deployment = settings.deployment(decoder, form, scheme)
     return Weighed(form, scheme, deployment, memory.fit(decoder, scheme, hardware, deployment))
 
@@ -140,7 +194,7 @@ def does_not_fit(fit: Fit, hardware: Hardware) -> DoesNotFit:
     """The error for a scheme that was asked for by name."""
     longest = fit.longest_context
     return DoesNotFit(
-        f"{fit.scheme} needs {format_bytes(fit.footprint.total)} at a context of "
+        f"{fit.scheme} needs {format_bytes(fit.need)} at a context of "
         f"{fit.context}; {hardware.name} offers {format_bytes(fit.budget)}",
         f"it fits with --ctx {longest}" if longest else "--scheme auto takes what fits",
     )

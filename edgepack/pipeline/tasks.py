@@ -147,7 +147,7 @@ class TaskWork:
 
 def _context(settings: Settings, longest: int) -> int | None:
     """What was asked for. Raises UsageError for what such a model does not have."""
-    if settings.kv_type is not None or settings.slots > 1:
+    if settings.kv_type is not None or (settings.slots or 1) > 1:
         option = "--slots" if settings.kv_type is None else "--kv"
         raise UsageError(f"{option} was given for a model that keeps no cache", "leave it out")
     if settings.context is not None and settings.context > longest:

@@ -3,7 +3,7 @@
 The files lie in the repository's `profiles/`; in a wheel they lie in this folder.
 """
 
-from edgepack.profiles.folder import files, read, shipped
+from edgepack.profiles.folder import files, read, shipped, text
 from edgepack.profiles.table import Table
 
-__all__ = ["Table", "files", "read", "shipped"]
+__all__ = ["Table", "files", "read", "shipped", "text"]

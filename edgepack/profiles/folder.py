@@ -36,7 +36,15 @@ def shipped(kind: str) -> dict[str, Traversable]:
 def read(file: Traversable) -> Table:
     """The whole of `file`. Raises UsageError for what is not TOML."""
     try:
-        return Table(str(file), tomllib.loads(file.read_text("utf-8")))
+        return Table(str(file), tomllib.loads(text(file)))
+    except ValueError as error:
+        raise UsageError(f"{file}: {error}", "a profile is a TOML file") from error
+
+
+def text(file: Traversable) -> str:
+    """`file` as it is, with the comments that name its sources. Raises UsageError."""
+    try:
+        return file.read_text("utf-8")
     except (OSError, ValueError) as error:
         raise UsageError(f"{file}: {error}", "a profile is a TOML file") from error
 

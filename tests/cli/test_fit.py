@@ -69,9 +69,9 @@ def test_stated_memory_keeps_the_speed_of_the_place(run, reasoner):
         return run("fit", reasoner, "--device", "rtx-4060", *options, "--json").result["fits"][0]
 
     stated = speed("--memory", "6G")
-    assert stated["budget"] == 6 * 2**30
+    assert stated["placement"]["parts"][0]["place"]["memory"]["value"] == 6 * 2**30
     assert stated["decode"] == speed()["decode"] is not None
-    assert stated["place"] == "NVIDIA GeForce RTX 4060"
+    assert stated["placement"]["parts"][0]["place"]["name"] == "NVIDIA GeForce RTX 4060"
 
 
 SMALL_CARD = """
@@ -82,7 +82,7 @@ bandwidth_gb_s = 50
 [[accelerators]]
 name = "Small Card"
 vendor = "nvidia"
-memory_mib = 45
+memory_mib = 18
 bandwidth_gb_s = 300
 """
 
@@ -98,7 +98,7 @@ def test_a_small_card_does_not_cap_a_large_host(run, reasoner, tmp_path):
     rows = {line.split()[0]: line for line in lines if " yes " in line or " tight " in line}
     assert rows["F16"].endswith("CPU")
     assert rows["Q4_K_M"].endswith("Small Card")
-    assert "45.0 MiB on Small Card or 128.0 GiB on CPU for a model" in done.out
-    assert "note: F16 runs on the CPU: it does not fit Small Card" in done.out
+    assert "18.0 MiB on Small Card or 128.0 GiB on CPU for a model" in done.out
+    assert "note: F16 does not fit Small Card alone: it runs on CPU" in done.out
     shown = run("profiles", "show", "small-card", XDG_CONFIG_HOME=str(tmp_path)).out
     assert "or, on the CPU" in shown

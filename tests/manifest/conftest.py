@@ -15,9 +15,9 @@ from edgepack.fidelity.bootstrap import Interval
 from edgepack.fidelity.metrics import Metrics
 from edgepack.fidelity.outputs.metrics import OutputMetrics
 from edgepack.formats import Artifact
-from edgepack.hardware import Cpu, Figure, Hardware
+from edgepack.hardware import Cpu, Figure, Hardware, Place
 from edgepack.manifest import Manifest, Measurement
-from edgepack.memory import DecodeSpeed, Deployment, Fit, Footprint
+from edgepack.memory import Deployment, Fit, Footprint, Part, Placement, Speed
 from edgepack.models import Checkpoint, Decoder, Weight
 from edgepack.models.decoder import Attention, FeedForward, GgufNaming, Layer, Rope
 
@@ -123,15 +123,18 @@ def make_output_report() -> FidelityReport:
     return replace(make_report(), overall=None, spans=(), outputs=figures)
 
 
+PLACE = Place("CPU", Figure(1_000_000, "profile"), Figure(None, "unknown"))
+
+
 def make_fit() -> Fit:
     return Fit(
         scheme="F32",
         bits=32,
         context=1024,
         footprint=Footprint(160, 262_144, 0, 1000, 16, 2000),
-        budget=1_000_000,
+        placement=Placement("whole", (Part(PLACE, 265_320, 2, 160),)),
         longest_context=2048,
-        decode=DecodeSpeed(123.4567, 234.5678, "45% to 85% of the data sheet's bandwidth"),
+        decode=Speed(123.4567, 234.5678, "45% to 85% of the data sheet's bandwidth"),
         notes=("a note",),
     )
 

@@ -15,6 +15,7 @@ from edgepack.manifest import Manifest, dumps, loads
 from edgepack.manifest.manifest import (
     Bounds,
     FidelitySection,
+    FitPart,
     FitSection,
     Measured,
     MemorySection,
@@ -24,7 +25,7 @@ from edgepack.manifest.manifest import (
     ToolchainSection,
     WeightBytes,
 )
-from edgepack.memory import CACHE_TYPES, CacheGroup, DecodeSpeed, Deployment, Footprint
+from edgepack.memory import CACHE_TYPES, CacheGroup, Deployment, Footprint, Speed
 
 texts = st.text(max_size=12)
 counts = st.integers(0, 2**63 - 1)
@@ -80,11 +81,12 @@ fits = st.builds(
     paths,
     texts,
     texts,
-    *(counts,) * 4,
+    *(counts,) * 3,
     several(texts),
     deployments,
     st.builds(Footprint, *(counts,) * 6),
-    some(st.builds(DecodeSpeed, figures, figures, texts)),
+    *(some(st.builds(Speed, figures, figures, texts)),) * 2,
+    several(st.builds(FitPart, texts, some(counts), counts, counts, counts)),
 )
 memories = st.builds(
     MemorySection,

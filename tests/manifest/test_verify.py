@@ -136,7 +136,7 @@ def test_source_records_other_than_those_measured(package, old, new):
         ('format = "gguf"', 'format = "ggml"', "unknown format 'ggml'"),
         ("kv = 262144", "kv = 262143", "its footprint adds up to 265319"),
         ("headroom = 734680", "headroom = 734681", "has headroom 734681"),
-        ("budget = 1000000", "budget = 2000000", "budget less total is 1734680"),
+        ("budget = 1000000", "budget = 2000000", "its parts leave 1734680"),
         ('gguf", size = 160', 'gguf", size = 161', "memory.weights are"),
         ('artifact = "tiny-F32', 'artifact = "tiny-F16', "has 0 fit sections, one is"),
         ('artifact = "tiny-F32', 'artifact = "tiny-F16', "bound to no artifact"),

@@ -110,6 +110,17 @@ def test_yarn_in_both_spellings():
     assert stated.scaling.attention_factor == 1.5
 
 
+def test_olmo3_stretches_full_layers_alone():
+    yarn = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
+    base = {"rope_theta": 5e5}
+    made = decoder("olmo3", rope_scaling=yarn)
+    scaled = [a.rope.scaling is not None for a in attentions(made)]
+    assert scaled == [False, False, False, True]
+    kinds = {"full_attention": yarn | base, "sliding_attention": {"rope_type": "default"} | base}
+    again = decoder("olmo3", rope_scaling=None, rope_theta=None, rope_parameters=kinds)
+    assert again.layers == made.layers
+
+
 def test_longrope_has_a_divisor_for_each_rotated_pair():
     scaling = attentions(decoder("phi3"))[0].rope.scaling
     assert (scaling.kind, scaling.factor, scaling.original_context) == ("longrope", 4.0, 64)
@@ -181,12 +192,16 @@ def test_a_granite_without_experts_has_a_plain_feed_forward():
     assert {"ffn_gate.weight", "ffn_up.weight", "ffn_down.weight"} <= roles
     assert not any("exp" in role or "ssm" in role for role in roles)
     assert {a.rope.dimensions for a in attentions(made)} == {8}
+    assert made.gguf == families.naming("granite")
+    mixed = decoder("granitemoehybrid", layer_types=["attention"] * 4)
+    assert mixed.gguf == families.naming("granitemoe")
 
 
 def test_ministral3_is_mistral_stretched():
     """The published Ministral 3's rotary section; transformers 4.57 does not have the family."""
     rotary = {
         "beta_fast": 32.0, "beta_slow": 1.0, "factor": 16.0, "llama_4_scaling_beta": 0.1,
+        "max_position_embeddings": 256,
         "mscale": 1.0, "mscale_all_dim": 1.0, "original_max_position_embeddings": 16384,
         "rope_theta": 1000000.0, "rope_type": "yarn", "type": "yarn",
     }  # fmt: skip
@@ -266,6 +281,7 @@ def test_a_text_part_is_read_whole_too():
         ("mixtral", {"num_local_experts": 10**6}, "num_local_experts is 1000000"),
         ("gemma3n_text", {"intermediate_size": [48]}, "intermediate_size is [48]"),
         ("granitemoehybrid", {"mamba_n_heads": 7}, "mamba_n_heads x mamba_d_head is 56"),
+        ("gemma3n_text", {"num_kv_shared_layers": 4}, "num_kv_shared_layers is 4"),
         ("phi", {"partial_rotary_factor": 0.01}, "0 rotated elements"),
     ],
 )

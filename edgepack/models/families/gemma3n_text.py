@@ -87,6 +87,11 @@ def attentions(config: Config) -> Iterator[Attention]:
     )
     usual = (FULL if (index + 1) % 5 == 0 else SLIDING for index in range(layers))
     own = layers - count(config, "num_kv_shared_layers", 15)
+    if own < 1:
+        raise DamagedInput(
+            f"{config.path}: num_kv_shared_layers is {layers - own}",
+            f"it must be less than num_hidden_layers, {layers}",
+        )
     of = {FULL: full, SLIDING: near}
     for index, kind in enumerate(layer_kinds(config, KINDS, usual)):
         yield replace(of[kind], owns_cache=index < own)

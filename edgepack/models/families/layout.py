@@ -6,6 +6,7 @@ The tensors of a block are in `parts`, the rotary embedding in `rotary`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Final
 
 from edgepack.errors import DamagedInput, Unsupported
 from edgepack.models.config import Config
@@ -23,7 +24,8 @@ from edgepack.models.families.parts import Block
 DTYPES: Mapping[str, DType] = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 DEEPEST = 10_000  # layers; a config may state any number, and each one takes memory
 MOST_EXPERTS = 100_000  # as many, for the same reason
-FULL, SLIDING = "full_attention", "sliding_attention"
+FULL: Final = "full_attention"
+SLIDING: Final = "sliding_attention"
 KINDS = (FULL, SLIDING)
 
 ACTIVATIONS: Mapping[str, Activation] = {

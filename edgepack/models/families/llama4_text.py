@@ -35,7 +35,10 @@ CHUNKED = "chunked_attention"
 
 
 def decoder(config: Config, prefix: str = "model") -> Decoder:
-    of, turned = attentions(config), rotated_layers(config, 4)
+    of, turned = (
+        attentions(config),
+        rotated_layers(config, config.integer("no_rope_layer_interval", 4)),
+    )
     usual = (CHUNKED if each else FULL for each in turned)
     kinds = layer_kinds(config, (FULL, CHUNKED), usual)
     pairs = zip(kinds, turned, forwards(config), strict=True)

@@ -13,11 +13,14 @@ GGUF = GgufNaming("mistral3", interleaved_rope=True)
 
 
 BETA = "llama_4_scaling_beta"  # how fast they grow beyond the trained context
+REPEATED = "max_position_embeddings"  # within the section too, as transformers 5 saves it
 
 
 def decoder(config: Config, prefix: str = "model") -> Decoder:
     section = dict(config.section("rope_parameters").values)
     scaled = bool(section.pop(BETA, None))
+    if section.get(REPEATED) == config.values.get(REPEATED):
+        section.pop(REPEATED, None)
 
     def read(plain: Config) -> Decoder:
         return dense_decoder(

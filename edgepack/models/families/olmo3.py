@@ -11,10 +11,11 @@ GGUF = olmo2.GGUF
 
 
 def decoder(config: Config) -> Decoder:
-    full, inner = olmo2.attention_facts(config), olmo2.feed_forward_facts(config)
+    full, inner = olmo2.attention_facts(config, FULL), olmo2.feed_forward_facts(config)
+    near = olmo2.attention_facts(config, SLIDING)
     near = replace(
-        full,
-        rope=replace(full.rope, scaling=None),
+        near,
+        rope=replace(near.rope, scaling=None),
         window=config.integer("sliding_window", 4096),
     )
     of = {FULL: full, SLIDING: near}

@@ -13,8 +13,9 @@ from edgepack.models.families.parts import Block, attention, experts, feed_forwa
 def forwards(config: Config, layers: int, *, shared: bool) -> tuple[FeedForward, ...]:
     """The feed-forward of each layer: experts, or a plain one in `mlp_only_layers` and between."""
     act = activation(config, "hidden_act")
+    number = "num_experts" if "num_experts" in config.values else "num_local_experts"
     mixture = Experts(
-        bounded(config, "num_experts", MOST_EXPERTS),
+        bounded(config, number, MOST_EXPERTS),  # the latter as transformers 5 spells it
         config.integer("num_experts_per_tok"),
         config.integer("moe_intermediate_size"),
         normalised=config.flag("norm_topk_prob"),

@@ -1,0 +1,130 @@
+"""What `fit` found, as tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from edgepack.cli.tables import table, write
+from edgepack.units import format_bytes, format_count
+
+if TYPE_CHECKING:
+    from edgepack.hardware import Hardware
+    from edgepack.memory import Fit, Speed
+    from edgepack.pipeline.drafts import Paired
+    from edgepack.pipeline.fit import FitTable, Weighed
+    from edgepack.pipeline.ranking import Ranking
+
+COLUMNS: dict[str, Callable[[Fit], str]] = {
+    "weights": lambda fit: format_bytes(fit.footprint.weights),
+    "KV cache": lambda fit: format_bytes(fit.footprint.kv),
+    "other": lambda fit: format_bytes(
+        fit.footprint.total - fit.footprint.weights - fit.footprint.kv
+    ),
+    "total": lambda fit: format_bytes(fit.footprint.total),
+    "fits": lambda fit: ("yes" if fit.comfortable else "tight") if fit.fits else "NO",
+    "headroom": lambda fit: format_bytes(fit.headroom),
+    "longest ctx": lambda fit: f"{fit.longest_context:,}",
+    "tokens/s": lambda fit: _range(fit.decode),
+    "prefill/s": lambda fit: _range(fit.prefill),
+    "fidelity": lambda fit: fit.fidelity,
+    "on": lambda fit: fit.place if fit.fits else "",
+}
+
+
+def fitted(answer: FitTable) -> None:
+    """A table per format, a row per scheme: memory, verdict, headroom, longest context, speed;
+    where there is a choice, the place it runs on."""
+    d = answer.rows[0].deployment
+    write(
+        f"{answer.model}: {format_count(answer.parameters)} parameters, "
+        f"trained for {answer.context_length:,} tokens",
+        f"{answer.hardware.name}: {_offered(answer.hardware)} for a model; "
+        f"context {d.context:,}{_caches(answer.rows)}",
+    )
+    by_format: dict[str, list[Fit]] = {}
+    for row in answer.rows:
+        by_format.setdefault(row.form.name, []).append(row.fit)
+    shown = _columns([row.fit for row in answer.rows], answer.hardware)
+    for name, fits in by_format.items():
+        headings = ("scheme" if len(by_format) == 1 else name, *shown)
+        write(table(headings, [(fit.scheme, *(COLUMNS[c](fit) for c in shown)) for fit in fits]))
+    if answer.pairs:
+        _paired(answer.pairs)
+    write(*dict.fromkeys(f"note: {note}" for row in answer.rows for note in row.fit.notes))
+
+
+def ranked(answer: Ranking) -> None:
+    """The catalogue's models that run on a device, the largest first."""
+    write(f"{answer.hardware.name}: {_offered(answer.hardware)} for a model")
+    shown = [
+        column
+        for column in _columns([each.weighed.fit for each in answer.models], answer.hardware)
+        if column not in ("weights", "KV cache", "other", "fits")
+    ]
+    rows = [
+        (
+            each.name,
+            format_count(each.parameters),
+            each.weighed.fit.scheme,
+            *(COLUMNS[column](each.weighed.fit) for column in shown),
+        )
+        for each in answer.models
+    ]
+    write(table(("model", "parameters", "scheme", *shown), rows))
+    write(f"{len(rows)} of {answer.considered} models, at a context of {answer.context:,} or less")
+
+
+def _paired(pairs: Sequence[Paired]) -> None:
+    """What a draft adds, and how many times as fast it makes its target by acceptance."""
+    shares = [each.acceptance for each in pairs[0].pair.speedups]
+    headings = ("with its draft", "draft", "both", "fits", *(f"at {share:.0%}" for share in shares))
+    rows = [
+        (
+            each.scheme,
+            format_bytes(each.pair.draft.footprint.total),
+            format_bytes(each.pair.draft.footprint.total + each.pair.target.footprint.total),
+            "yes" if each.pair.fits else "NO",
+            *(f"{s.times:.1f}x, {s.drafted}" for s in each.pair.speedups),
+        )
+        for each in pairs
+    ]
+    write(table(headings, rows))
+    write("times as fast, and tokens to draft, by the share of them that the target accepts")
+
+
+def _columns(fits: Sequence[Fit], hardware: Hardware) -> list[str]:
+    """The columns that say something: speeds where known, places where there is a choice."""
+    silent = set()
+    if len(hardware.places) == 1 and len(hardware.accelerators) < 2:
+        silent.add("on")
+    if not any(fit.prefill for fit in fits):
+        silent.add("prefill/s")
+    return [column for column in COLUMNS if column not in silent]
+
+
+def _offered(hardware: Hardware) -> str:
+    """Bytes for a model, in every memory that could hold one."""
+    places = hardware.places
+    several = len(places) > 1
+    return " or ".join(
+        format_bytes(place.memory.value or 0) + (f" on {place.name}" if several else "")
+        for place in places
+    )
+
+
+def _caches(rows: Sequence[Weighed]) -> str:
+    """The types of KV cache, each with its formats where they differ, and the number of slots."""
+    if not any(row.fit.footprint.kv for row in rows):
+        return ""
+    kept: dict[str, dict[str, None]] = {}
+    for row in rows:
+        kept.setdefault(row.deployment.kv_type_k, {})[row.form.name] = None
+    told = (f"{kind} ({', '.join(names)})" for kind, names in kept.items())
+    cache = f"{next(iter(kept))} cache" if len(kept) == 1 else f"cache {', '.join(told)}"
+    slots = rows[0].deployment.slots
+    return f", {cache}, {slots} slot{'s' * (slots > 1)}"
+
+
+def _range(speed: Speed | None) -> str:
+    return f"{speed.low:,.0f} to {speed.high:,.0f}" if speed else "unknown"

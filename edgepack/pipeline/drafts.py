@@ -1,0 +1,43 @@
+"""A draft beside its target: both weighed on one device, under schemes of one name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from edgepack import models
+from edgepack.errors import UsageError
+from edgepack.hardware import Hardware
+from edgepack.memory.speculative import Pair, pair, vocabularies_differ
+from edgepack.pipeline.choice import Choice
+from edgepack.pipeline.fit import Settings, table
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """One format's scheme, of both models."""
+
+    format: str
+    scheme: str
+    pair: Pair
+
+
+def paired(
+    target: str, draft: str, hardware: Hardware, settings: Settings, choice: Choice
+) -> tuple[Paired, ...]:
+    """The pair under every scheme: the draft lies where it is fastest, the target in the rest.
+
+    Raises UsageError for vocabularies that cannot be paired, and as opening the models does.
+    """
+    _, large = models.read_decoder(target)
+    _, small = models.read_decoder(draft)
+    refusal = vocabularies_differ(large, small)
+    if refusal:
+        raise UsageError(f"{draft} cannot draft for {target}: {refusal}", "take one of its family")
+    found = []
+    for row in table(small, hardware, settings, choice):
+        named = f"{row.form.name}:{row.scheme.name}"
+        only = replace(choice, to=(named,), scheme=None, bits=None, group=None)
+        rest = hardware.without(row.fit.placement.parts[0].bytes)
+        (beside,) = table(large, rest, settings, only)
+        found.append(Paired(row.form.name, row.scheme.name, pair(beside.fit, row.fit)))
+    return tuple(found)
