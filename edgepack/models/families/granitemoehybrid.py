@@ -30,9 +30,7 @@ from edgepack.models.families.parts import Block, attention
 from edgepack.models.families.recurrent import Mamba2
 from edgepack.models.families.rotary import rope
 
-GGUF = GgufNaming("granitehybrid", interleaved_rope=True)  # where any layer is recurrent
-MAMBA = ("mamba", "linear_attention")  # as transformers 4 and 5 spell it
-ATTENTION = ("attention", "full_attention")
+GGUF = GgufNaming("granitehybrid", interleaved_rope=True, divided_logits=True)
 
 
 def decoder(config: Config) -> Decoder:
@@ -43,16 +41,15 @@ def decoder(config: Config) -> Decoder:
         activation=activation(config, "hidden_act"),
         experts=mixture(config) if count(config, "num_local_experts") else None,
     )
-    kinds = layer_kinds(config, MAMBA + ATTENTION, MAMBA[:1] * depth(config))
+    kinds = layer_kinds(config, ("mamba", "attention"), ("mamba",) * depth(config))
     for key in ("mamba_d_conv", "mamba_d_state", "mamba_n_heads"):
         config.values.get(key)  # stated also where no layer is recurrent
-    parts: dict[str, Layer] = {}
-    recurrent = any(kind in MAMBA for kind in kinds)
-    if any(kind in ATTENTION for kind in kinds):
-        parts |= dict.fromkeys(ATTENTION, Layer(attention_facts(config), inner))
-    if recurrent:
+    parts = {}
+    if "attention" in kinds:
+        parts["attention"] = Layer(attention_facts(config), inner)
+    if "mamba" in kinds:
         state = mamba(config)
-        parts |= dict.fromkeys(MAMBA, Layer(NO_ATTENTION, inner, state.recurrence()))
+        parts["mamba"] = Layer(NO_ATTENTION, inner, state.recurrence())
 
     def weights(block: Block, layer: Layer) -> Iterator[Weight]:
         yield from block.norm("attn_norm", "input_layernorm")
@@ -67,10 +64,17 @@ def decoder(config: Config) -> Decoder:
         config,
         tuple(parts[kind] for kind in kinds),
         weights,
-        gguf=GGUF if recurrent else granitemoe.GGUF if inner.experts else granite.GGUF,
+        gguf=naming(kinds, inner),
         context_length=config.integer("max_position_embeddings"),
     )
     return multiplied(config, made)
+
+
+def naming(kinds: tuple[str, ...], inner: FeedForward) -> GgufNaming:
+    """llama.cpp takes a model without recurrence for one of Granite 3."""
+    if "mamba" in kinds:
+        return GGUF
+    return granitemoe.GGUF if inner.experts else granite.GGUF
 
 
 def attention_facts(config: Config) -> Attention:
