@@ -22,7 +22,7 @@ _PARTS = (
 )  # fmt: skip
 
 
-@cache
+@cache  # roles are few, and asked for every weight of every model that is weighed
 def part_of(role: str) -> str:
     """The part of the model that rules ask for: those of V are for what is fused with V, too, and
     those of the feed-forward for its experts. ANY for what no rule names."""
