@@ -19,7 +19,15 @@ def test_the_law_groups_equal_layers(decoders):
 
 
 @pytest.mark.parametrize(
-    ("model", "mib"), [("Llama-3.1-8B", 4096), ("Qwen3-0.6B", 3584), ("Qwen2.5-7B", 1792)]
+    ("model", "mib"),
+    [
+        ("Llama-3.1-8B", 4096),
+        ("Qwen3-0.6B", 3584),
+        ("Qwen2.5-7B", 1792),
+        ("Gemma-3-27B", 3184),
+        ("DeepSeek-V3", 2196),
+        ("gpt-oss-20b", 786),
+    ],
 )
 def test_published_caches_at_32k(decoders, model, mib):
     assert kv_cache_bytes(decoders[model], Deployment(32768)) == mib * MIB
@@ -56,7 +64,7 @@ def test_a_block_must_divide_the_head(decoder_of, deployment):
     ("model", "name", "low", "high"),
     [
         ("Llama-3.1-70B", "Q4_K_M", 35, 43),
-        ("Llama-2-13b-hf", "Q4_K_M", 7, 8.5),
+        ("Llama-2-13b", "Q4_K_M", 7, 8.5),
         ("Qwen2.5-7B", "Q4_K_M", 4, 5),
         ("Mistral-7B-v0.3", "Q4_K_M", 4, 5),
         ("Llama-3.1-70B", "F16", 141, 142),
