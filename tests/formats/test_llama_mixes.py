@@ -48,16 +48,18 @@ ALTUP = {
 }  # fmt: skip
 
 FAMILIES = {
-    "eight experts": {"model_type": "mixtral", "num_local_experts": 8, "num_key_value_heads": 1},
-    "sixteen experts": {"model_type": "mixtral", "num_local_experts": 16},
+    "eight experts": {"model_type": "mixtral", "num_local_experts": 8, "num_key_value_heads": 1,
+        "num_experts_per_tok": 2},
+    "sixteen experts": {"model_type": "mixtral", "num_local_experts": 16, "num_experts_per_tok": 2},
     "shared experts": {"model_type": "qwen2_moe", "shared_expert_intermediate_size": 512} | SPARSE,
     "eight of qwen3": {"model_type": "qwen3_moe"} | SPARSE | {"num_experts": 8},
     "latent": {"model_type": "deepseek_v3"} | LATENT,
     "latent, lite": {"model_type": "deepseek_v2", "num_hidden_layers": 27} | LATENT
     | {"q_lora_rank": None, "topk_method": "greedy"},
     "windows": {"model_type": "gemma2", "sliding_window": 512},
-    "sinks": {"model_type": "gpt_oss", "num_local_experts": 4, "hidden_size": 320,
-        "intermediate_size": 320, "sliding_window": 128, "num_attention_heads": 8},
+    "sinks": {"model_type": "gpt_oss", "num_local_experts": 4, "num_experts_per_tok": 2,
+        "hidden_size": 320, "intermediate_size": 320, "sliding_window": 128,
+        "num_attention_heads": 8},
     "fused": {"model_type": "phi3", "head_dim": None},
     "no gate": {"model_type": "phi", "head_dim": None},
     "recurrence": {"model_type": "granitemoehybrid"} | MAMBA,
