@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from edgepack.models.config import Config
 from edgepack.models.decoder import Attention, Decoder, GgufNaming, Layer
-from edgepack.models.families.dense import dense_weights
 from edgepack.models.families.gemma2 import around, feed_forward_facts
-from edgepack.models.families.layout import assemble, depth, fixed, heads
-from edgepack.models.families.rotary import rope
+from edgepack.models.families.shared.dense import dense_weights
+from edgepack.models.families.shared.layout import assemble, depth, fixed, heads
+from edgepack.models.families.shared.rotary import rope
 
 GGUF = GgufNaming("gemma")
 

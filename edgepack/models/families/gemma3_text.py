@@ -5,7 +5,7 @@ from dataclasses import replace
 from edgepack.models.config import Config
 from edgepack.models.decoder import Attention, Decoder, GgufNaming, Layer
 from edgepack.models.families.gemma2 import around, feed_forward_facts, weights
-from edgepack.models.families.layout import (
+from edgepack.models.families.shared.layout import (
     FULL,
     KINDS,
     SLIDING,
@@ -16,8 +16,8 @@ from edgepack.models.families.layout import (
     heads,
     layer_kinds,
 )
-from edgepack.models.families.parts import Frame
-from edgepack.models.families.rotary import local_rope, rope
+from edgepack.models.families.shared.parts import Frame
+from edgepack.models.families.shared.rotary import local_rope, rope
 
 GGUF = GgufNaming("gemma3")
 

@@ -13,7 +13,7 @@ from edgepack.models.decoder import (
     Weight,
 )
 from edgepack.models.families.granite import multiplied
-from edgepack.models.families.layout import (
+from edgepack.models.families.shared.layout import (
     MOST_EXPERTS,
     activation,
     assemble,
@@ -23,8 +23,8 @@ from edgepack.models.families.layout import (
     fixed,
     heads,
 )
-from edgepack.models.families.parts import Block, attention, router
-from edgepack.models.families.rotary import rope
+from edgepack.models.families.shared.parts import Block, attention, router
+from edgepack.models.families.shared.rotary import rope
 
 GGUF = GgufNaming("granitemoe", interleaved_rope=True, divided_logits=True)
 

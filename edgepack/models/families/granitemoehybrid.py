@@ -17,7 +17,7 @@ from edgepack.models.decoder import (
 from edgepack.models.families import granite, granitemoe
 from edgepack.models.families.granite import multiplied
 from edgepack.models.families.granitemoe import forward_weights, mixture
-from edgepack.models.families.layout import (
+from edgepack.models.families.shared.layout import (
     activation,
     assemble,
     count,
@@ -26,9 +26,9 @@ from edgepack.models.families.layout import (
     heads,
     layer_kinds,
 )
-from edgepack.models.families.parts import Block, attention
-from edgepack.models.families.recurrent import Mamba2
-from edgepack.models.families.rotary import rope
+from edgepack.models.families.shared.parts import Block, attention
+from edgepack.models.families.shared.recurrent import Mamba2
+from edgepack.models.families.shared.rotary import rope
 
 GGUF = GgufNaming("granitehybrid", interleaved_rope=True, divided_logits=True)
 MAMBA = ("mamba", "linear_attention")  # as transformers 4 and 5 spell it

@@ -13,7 +13,7 @@ from edgepack.models.decoder import (
     Recurrence,
     Weight,
 )
-from edgepack.models.families.layout import (
+from edgepack.models.families.shared.layout import (
     FULL,
     assemble,
     depth,
@@ -22,8 +22,8 @@ from edgepack.models.families.layout import (
     integers,
     layer_kinds,
 )
-from edgepack.models.families.parts import Block, Frame, attention, feed_forward
-from edgepack.models.families.rotary import rope
+from edgepack.models.families.shared.parts import Block, Frame, attention, feed_forward
+from edgepack.models.families.shared.rotary import rope
 
 GGUF = GgufNaming("lfm2")
 CONVOLUTION = "conv"

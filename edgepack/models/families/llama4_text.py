@@ -14,7 +14,7 @@ from edgepack.models.decoder import (
     Layer,
     Weight,
 )
-from edgepack.models.families.layout import (
+from edgepack.models.families.shared.layout import (
     FULL,
     MOST_EXPERTS,
     activation,
@@ -26,8 +26,8 @@ from edgepack.models.families.layout import (
     layer_kinds,
     rotated_layers,
 )
-from edgepack.models.families.parts import Block, Frame, attention, feed_forward, router
-from edgepack.models.families.rotary import rope
+from edgepack.models.families.shared.parts import Block, Frame, attention, feed_forward, router
+from edgepack.models.families.shared.rotary import rope
 from edgepack.models.features import TEMPERATURE, UNIT_HEADS, WEIGHED_INPUT
 
 GGUF = GgufNaming("llama4")

@@ -6,11 +6,11 @@ from dataclasses import replace
 from edgepack.errors import Unsupported
 from edgepack.models.config import Config
 from edgepack.models.decoder import NO_ATTENTION, Attention, Decoder, GgufNaming, Layer, Weight
-from edgepack.models.families.layout import FULL, assemble, depth, heads, layer_kinds
-from edgepack.models.families.parts import Block, attention
-from edgepack.models.families.recurrent import GatedDelta
-from edgepack.models.families.rotary import rope
-from edgepack.models.families.sparse import forward_weights, forwards
+from edgepack.models.families.shared.layout import FULL, assemble, depth, heads, layer_kinds
+from edgepack.models.families.shared.parts import Block, attention
+from edgepack.models.families.shared.recurrent import GatedDelta
+from edgepack.models.families.shared.rotary import rope
+from edgepack.models.families.shared.sparse import forward_weights, forwards
 from edgepack.models.features import GATED_OUTPUT, GATED_SHARED
 
 GGUF = GgufNaming("qwen3next")

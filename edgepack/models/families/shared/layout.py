@@ -20,7 +20,7 @@ from edgepack.models.decoder import (
     RopeScaling,
     Weight,
 )
-from edgepack.models.families.parts import FRAME, Block, Frame
+from edgepack.models.families.shared.parts import FRAME, Block, Frame
 
 DTYPES: Mapping[str, DType] = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 DEEPEST = 10_000  # layers; a config may state any number, and each one takes memory
