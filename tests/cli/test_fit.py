@@ -143,8 +143,11 @@ def test_without_a_model_the_catalogue_is_ranked(run):
     assert done.code == 0
     models = done.result["models"]
     assert all(model["comfortable"] and model["decode"]["low"] >= 3 for model in models)
-    sizes = [model["parameters"] for model in models if model["decode"]["high"] >= 5]
-    assert sizes == sorted(sizes, reverse=True)
+    order = [
+        (m["decode"]["high"] >= 5, m["decode"]["high"] >= 5 and m["bits"] >= 4, m["parameters"])
+        for m in models
+    ]
+    assert order == sorted(order, reverse=True)
     assert len(models) < done.result["considered"]
     assert run("fit", "--device", "pi5-8gb", "--require", "tps>=1000000").code == 3
     assert run("fit", "--device", "pi5-8gb", "--draft", "qwen3-0.6b").code == 2
