@@ -25,7 +25,14 @@ def main() -> None:
         finally:
             _die_at_once()
     except KeyboardInterrupt:
+        if sys.stderr:
+            print("interrupted; nothing was published", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    finally:
+        # An interrupt that passes through exec of a text, as dataclasses do, leaves a mark on which
+        # Python ends with a signal, whatever was caught and whichever code was asked for. The next
+        # exec takes it away.
+        exec("")
 
 
 def _die_at_once() -> None:

@@ -1,4 +1,4 @@
-"""`edgepack profiles`: the devices edgepack knows."""
+"""`edgepack profiles`: the devices and models edgepack knows."""
 
 from __future__ import annotations
 
@@ -10,15 +10,23 @@ from edgepack.cli.options import Json
 from edgepack.cli.output import Answer, command
 from edgepack.errors import UsageError
 
-profiles_app = typer.Typer(help="Device profiles.", no_args_is_help=True, rich_markup_mode=None)
+profiles_app = typer.Typer(
+    help="Profiles of devices and models.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @profiles_app.command("list")
 @command
-def profiles_list(as_json: Json = False) -> Answer:
-    """The devices edgepack knows, with the memory a model may occupy and its bandwidth."""
+def profiles_list(
+    models: Annotated[bool, typer.Option("--models", help="The models of the catalogue.")] = False,
+    as_json: Json = False,
+) -> Answer:
+    """The devices edgepack knows, with the memory a model may occupy, or its catalogue."""
     from edgepack import hardware
-    from edgepack.cli import tables
+    from edgepack.cli import catalogue, tables
+
+    if models:
+        return catalogue.listed()
 
     rows = [_listed(name) for name in hardware.profiles()]
     return Answer({"devices": rows}, lambda: tables.devices(rows))
@@ -33,11 +41,14 @@ def profiles_show(
     ] = False,
     as_json: Json = False,
 ) -> Answer:
-    """One device, as its profile states it."""
+    """One device or model, as its profile states it."""
     from edgepack import hardware
-    from edgepack.cli import tables
+    from edgepack.cli import catalogue, tables
     from edgepack.cli.plain import plain
+    from edgepack.models.catalogue import match
 
+    if name not in hardware.profiles() and match(name):
+        return catalogue.shown(name, source=source)
     if source:
         text = hardware.profile_text(name)
         return Answer({"source": text}, lambda: tables.write(text.rstrip()))

@@ -90,6 +90,8 @@ def hardware(found: Hardware) -> None:
         ("unified memory", "yes" if found.unified_memory else "no"),
         ("disk free", figure(found.disk_free, "bytes")),
     ]
+    if found.cpu.compute.value is not None:
+        rows.insert(3, ("CPU compute", figure(found.cpu.compute, "compute")))
     for accelerator in found.accelerators:
         rows += [
             ("accelerator", accelerator.name),

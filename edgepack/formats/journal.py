@@ -14,6 +14,8 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self
 
+from edgepack.formats.output import disk_error
+
 NAME = ".edgepack-journal"
 _COUNT_DIGITS = 20
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -36,12 +38,15 @@ class Journal:
             for name in names(path):  # of another plan
                 (path.parent / name).unlink(missing_ok=True)
             path.write_bytes(self._head + _line(0))
-        self._file = path.open("r+b", buffering=0)
+        self._path, self._file = path, path.open("r+b", buffering=0)
 
     def finish(self, slabs: int) -> None:
-        """`slabs` are in the files, from the first on."""
-        self._file.seek(len(self._head))
-        self._file.write(_line(slabs))
+        """`slabs` are in the files, from the first on. Raises OutputError."""
+        try:
+            self._file.seek(len(self._head))
+            self._file.write(_line(slabs))
+        except OSError as error:
+            raise disk_error(self._path, error) from error
 
     def __enter__(self) -> Self:
         return self

@@ -11,10 +11,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -54,7 +55,7 @@ def write(
 
     On any error the files are left as they are. Raises DamagedInput for weights that are not
     finite, or too large for their encoding, and for a source that changes; OutputError where the
-    disk refuses.
+    disk refuses, DiskFull where it is full: what the journal counts is in the files then.
     """
     plans = [target.format.plan(model, target.scheme, target.options) for target in targets]
     total = sum(weight.elements for weight in model.decoder.weights if weight.source)
@@ -67,9 +68,9 @@ def write(
         ]
         jobs = slabs.jobs(model, plans)
         done = sum(job.elements for job in islice(jobs, finished))
-        for count, (elements, pieces) in enumerate(in_order(map(_counted, jobs)), finished + 1):
-            for output, written in zip(outputs, pieces, strict=True):
-                output.write(written)
+        steps = (partial(_encode_and_write, job, outputs) for job in jobs)
+        written = stack.enter_context(closing(in_order(steps)))  # ends before the files close
+        for count, elements in enumerate(written, finished + 1):
             if journal:
                 journal.finish(count)
             done += elements
@@ -81,8 +82,11 @@ def write(
     )
 
 
-def _counted(job: slabs.Job) -> Callable[[], tuple[int, slabs.Pieces]]:
-    return lambda: (job.elements, job.run())
+def _encode_and_write(job: slabs.Job, outputs: Sequence[Output]) -> int:
+    """Elements of the slab, which is in the files then."""
+    for output, pieces in zip(outputs, job.run(), strict=True):
+        output.write(pieces)
+    return job.elements
 
 
 def _journal(
@@ -105,8 +109,13 @@ def _journal(
         raise disk_error(root / NAME, error) from error
 
 
-def in_order(jobs: Iterable[Callable[[], T]], threads: int | None = None) -> Iterator[T]:
-    """Run jobs on `threads` threads and yield results in order, a few jobs ahead at most."""
+def in_order(
+    jobs: Iterable[Callable[[], T]], threads: int | None = None
+) -> Generator[T, None, None]:
+    """Run jobs on `threads` threads and yield results in order, a few jobs ahead at most.
+
+    No job runs on after it was closed.
+    """
     workers = threads or _processors()
     pending: deque[Future[T]] = deque()
     pool = ThreadPoolExecutor(workers)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 from edgepack.hardware.accelerators import read_accelerators
 from edgepack.hardware.bandwidth import measured_bandwidth
 from edgepack.hardware.cpu import read_cpu
-from edgepack.hardware.devices import sheet_bandwidth
 from edgepack.hardware.host import Host
-from edgepack.hardware.machine import Accelerator, Figure, Hardware, figure
+from edgepack.hardware.machine import Figure, Hardware, figure
 from edgepack.hardware.memory import main_memory
+from edgepack.hardware.sheets import with_sheet_figures
 
 
 def detect(
@@ -29,7 +28,7 @@ def detect(
     bandwidth: Figure[int] = Figure(None, "unknown")
     if measure_bandwidth:
         bandwidth = measured_bandwidth(host, cpu.physical_cores.value or 1, available.value)
-    accelerators = tuple(_with_bandwidth(a) for a in read_accelerators(host))
+    accelerators = tuple(with_sheet_figures(a) for a in read_accelerators(host))
     # An Apple chip is processor and accelerator under one name: say it once.
     names = dict.fromkeys([cpu.model.value or "unknown CPU", *(a.name for a in accelerators)])
     return Hardware(
@@ -42,12 +41,6 @@ def detect(
         unified_memory=any(a.unified for a in accelerators),
         disk_free=_disk_free(path or Path()),
     )
-
-
-def _with_bandwidth(accelerator: Accelerator) -> Accelerator:
-    if accelerator.bandwidth.value is not None:
-        return accelerator
-    return replace(accelerator, bandwidth=sheet_bandwidth(accelerator))
 
 
 def _disk_free(path: Path) -> Figure[int]:

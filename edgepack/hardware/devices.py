@@ -64,7 +64,7 @@ _RATE = ("bandwidth_gb_s", "bus_bits", "gbps")
 
 def profiles() -> tuple[str, ...]:
     """Names of the shipped and the user's profiles, sorted."""
-    return tuple(sorted(files(KIND)))
+    return tuple(sorted(_files()))
 
 
 def profile(name: str) -> Hardware:
@@ -89,22 +89,15 @@ def plain_name(name: str) -> str:
     return re.sub(r"[\s_-]+", "-", name.strip()).lower()
 
 
-def sheet_bandwidth(accelerator: Accelerator) -> Figure[int]:
-    """The bandwidth that shipped profiles state for an accelerator of exactly this name.
-
-    One name may have two, with the memory size (RTX 3060) or the number of cores that it comes
-    with (Apple M4 Max): a size must agree to an eighth. A chip with unified memory, whose size is
-    the computer's, may have another size than any profile, if all profiles state one bandwidth.
-    """
-    named = [
-        known
-        for name, file in shipped(KIND).items()
-        for known in read_profile(name, file).accelerators
-        if known.name == accelerator.name
-    ]
-    alike = [known for known in named if _same_size(known, accelerator)]
-    rates = {known.bandwidth for known in alike or [known for known in named if known.unified]}
-    return rates.pop() if len(rates) == 1 else UNKNOWN
+def shipped_accelerators(name: str) -> tuple[Accelerator, ...]:
+    """The accelerators of exactly this name, in all the profiles that ship."""
+    return tuple(
+        accelerator
+        for device, file in shipped(KIND).items()
+        if name in text(file)  # a hundred files are soon read, and slowly parsed
+        for accelerator in read_profile(device, file).accelerators
+        if accelerator.name == name
+    )
 
 
 def read_profile(name: str, file: Traversable) -> Hardware:
@@ -206,15 +199,15 @@ def _compute(table: Table) -> Figure[int]:
     return figure(None if tflops is None else round(tflops * 10**12), "profile")
 
 
-def _same_size(one: Accelerator, other: Accelerator) -> bool:
-    a, b = one.memory.value, other.memory.value
-    return a is not None and b is not None and abs(a - b) <= a // 8
-
-
 def _found(name: str) -> tuple[str, Traversable]:
     """The profile's own name and its file. Raises UsageError with a near match."""
-    known = files(KIND)
+    known = _files()
     plain = plain_name(name)
     if plain not in known:
         raise unknown("device", name, known)
     return plain, known[plain]
+
+
+def _files() -> dict[str, Traversable]:
+    """File by plain name; the user's win, however they are spelt."""
+    return {plain_name(name): file for name, file in files(KIND).items()}

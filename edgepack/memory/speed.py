@@ -35,13 +35,12 @@ Measured on one core of an AMD EPYC with AVX-512, copy 21.7 to 25.7 GB/s: 0.95 F
 PROMPT = 512
 """Tokens of the prompt that prefill is stated for, llama-bench's pp512."""
 
-COMPUTE_EFFICIENCY = (0.35, 1.0)
-"""Share of a data sheet's dense FP16 arithmetic, summed in FP32, that llama.cpp turns into prefill.
+COMPUTE_EFFICIENCY = (0.20, 0.80)
+"""Share of a data sheet's dense FP16 arithmetic that llama.cpp turns into prefill.
 
 From published pp512 runs at 4 to 6 bits, tokens/s x 2 x parameters / sheet FLOP/s: 0.77 M1 Max
-(brand-o/normiebench#40), 0.45 and 0.79 RTX 4090 (dmatora/LLM-inference-speed-benchmarks#10,
-geerlingguy/ai-benchmarks#43), 1.03 RTX 3080 (dmatora/LLM-inference-speed-benchmarks#12), where
-multiplying in 8-bit integers is faster than the sheet's FP16.
+(brand-o/normiebench#40), 0.23 and 0.39 RTX 4090 (dmatora/LLM-inference-speed-benchmarks#10,
+geerlingguy/ai-benchmarks#43), 0.51 RTX 3080 (dmatora/LLM-inference-speed-benchmarks#12).
 """
 
 _SOURCE = {

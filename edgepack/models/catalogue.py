@@ -18,13 +18,16 @@ import re
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import TypeVar
 
 from edgepack.errors import UsageError, unknown
 from edgepack.models import families
 from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder
 from edgepack.models.hub import split_id
-from edgepack.profiles import Table, files, read
+from edgepack.profiles import Table, files, read, text
+
+T = TypeVar("T")
 
 KIND = "models"
 LISTED = "`edgepack profiles list --models` names the catalogue's"
@@ -66,6 +69,14 @@ def entry(name: str) -> CatalogueEntry:
     return read_entry(known, files(KIND)[known])
 
 
+def profile_text(name: str) -> str:
+    """The file of the model that `name` means, with its comments, which name the sources."""
+    known = match(name)
+    if known is None:
+        raise unknown_model(name)
+    return text(files(KIND)[known])
+
+
 def read_entry(name: str, file: Traversable) -> CatalogueEntry:
     """The model in `file`; raises as `entry` does."""
     top = read(file).expect("repository", "licence", "released", "parameters", "config")
@@ -75,7 +86,7 @@ def read_entry(name: str, file: Traversable) -> CatalogueEntry:
     if not MONTH.fullmatch(released):
         raise UsageError(f"{file}: released is {released!r}", "it must be a month, such as 2025-01")
     decoder = families.decoder(Config(Path(str(file)), top.table("config").content))
-    stated = top.count("parameters")
+    stated = _stated(top, "parameters", top.count("parameters"))
     if stated != decoder.parameters:
         raise UsageError(
             f"{file}: parameters is {stated}, [config] amounts to {decoder.parameters}",
@@ -94,7 +105,10 @@ def unknown_model(name: str) -> UsageError:
 
 
 def _text(table: Table, key: str) -> str:
-    value = table.text(key)
+    return _stated(table, key, table.text(key))
+
+
+def _stated(table: Table, key: str, value: T | None) -> T:
     if value is None:
         raise UsageError(f"{table.label}: {key} is missing", "every entry states it")
     return value

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgepack import models
-from edgepack.fidelity import FidelityReport, Profile, runtimes
-from edgepack.formats import Artifact, Options, Weights
-from edgepack.hardware import Hardware
-from edgepack.models import Checkpoint
-from edgepack.pipeline.choice import Choice, Chosen
-from edgepack.pipeline.fit import Settings, Weighed, table, weigh
-from edgepack.pipeline.progress import Report
-from edgepack.pipeline.quantize import Planned, plan, write
-from edgepack.pipeline.validate import Corpus, measure, read_corpus
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from edgepack.fidelity import FidelityReport, Profile
+    from edgepack.formats import Artifact, Options, Weights
+    from edgepack.hardware import Hardware
+    from edgepack.models import Checkpoint
+    from edgepack.pipeline.choice import Choice, Chosen
+    from edgepack.pipeline.fit import Settings, Weighed
+    from edgepack.pipeline.progress import Report
+    from edgepack.pipeline.quantize import Planned
+    from edgepack.pipeline.validate import Corpus
 
 
 class DecoderWork:
-    """Of `source` config.json is read at once, the rest when `model` is asked for."""
+    """Of `source` config.json is read at once, the rest when `model` is asked for.
+
+    What weighs, encodes and measures is imported when it is first needed: no verb needs all.
+    """
 
     def __init__(self, source: str) -> None:
         """Raises as models.read_decoder does."""
@@ -50,21 +57,31 @@ class DecoderWork:
         return None
 
     def require(self, chosen: Chosen) -> None:
+        from edgepack.fidelity import runtimes
+
         for form, _ in chosen:
             runtimes.require(form.name)
 
     def table(self, hardware: Hardware, settings: Settings, choice: Choice) -> tuple[Weighed, ...]:
+        from edgepack.pipeline.fit import table
+
         return table(self._decoder, hardware, settings, choice)
 
     def weigh(self, hardware: Hardware, settings: Settings, choice: Choice) -> tuple[Weighed, ...]:
+        from edgepack.pipeline.fit import weigh
+
         return weigh(self._decoder, hardware, settings, choice)
 
     def plan(self, chosen: Chosen, options: Options) -> tuple[Planned, ...]:
+        from edgepack.pipeline.quantize import plan
+
         return plan(self.model, chosen, options)
 
     def write(
         self, chosen: Chosen, options: Options, folder: Path, report: Report
     ) -> tuple[Artifact, ...]:
+        from edgepack.pipeline.quantize import write
+
         return write(self.model, chosen, options, folder, report)
 
     def settle(
@@ -74,6 +91,8 @@ class DecoderWork:
         return tuple(weighed)
 
     def scales(self, corpus: Path | None) -> DecoderScales:
+        from edgepack.pipeline.validate import read_corpus
+
         return DecoderScales(self.model, read_corpus(self.model, corpus))
 
 
@@ -91,4 +110,6 @@ class DecoderScales:
     def measure(
         self, entries: Sequence[Path], limits: Profile, report: Report
     ) -> tuple[FidelityReport, ...]:
+        from edgepack.pipeline.validate import measure
+
         return measure(entries, self.checkpoint, self.corpus, limits, report)

@@ -12,12 +12,9 @@ from pathlib import Path
 from edgepack import formats
 from edgepack.errors import FidelityFailed, FidelityInconclusive, OutputError
 from edgepack.formats import journal
-from edgepack.manifest.folder import MANIFEST, REPORT
+from edgepack.formats.output import DiskFull, unwritten_error
 from edgepack.units import format_bytes
 
-OWN_NAMES = frozenset(
-    {MANIFEST, f".{MANIFEST}.partial", REPORT, f".{REPORT}.partial", "model.sig", journal.NAME}
-)
 SPARE_BYTES = 16 * 1024 * 1024  # manifest, reports, and the file system's own needs
 
 
@@ -63,8 +60,9 @@ def staged(out: Path, *, force: bool = False) -> Iterator[Path]:
     Where OUT names a file (`model.gguf`), the one file in the folder becomes OUT. The folder is
     empty, but for what an interrupted run wrote under a journal: the next one goes on from there.
 
-    A failed verdict leaves OUT.partial for inspection; an undecided one, or an interruption, leaves
-    it to be resumed; any other error removes it. An earlier OUT stays whole until the rename.
+    A failed verdict leaves OUT.partial for inspection; an undecided one, an interruption or a full
+    disk leaves it to be resumed; any other error removes it. An earlier OUT stays whole until the
+    rename.
     Raises OutputError when OUT may not be replaced, another run is writing it, or the folder cannot
     be made.
     """
@@ -73,20 +71,24 @@ def staged(out: Path, *, force: bool = False) -> Iterator[Path]:
     lock = _claim(partial)
     try:
         yield partial
-        (partial / journal.NAME).unlink(missing_ok=True)
         _prune(partial)
         _sync(partial)
+        (partial / journal.NAME).unlink(missing_ok=True)
+        _sync_path(partial)
         _publish(partial, out)
     except FidelityFailed:
         (partial / journal.NAME).unlink(missing_ok=True)  # the next run is to make it anew
         raise
     except FidelityInconclusive:
         raise
-    except KeyboardInterrupt as stop:
-        if (partial / journal.NAME).is_file():
-            stop.add_note(f"{partial} is kept: the same command goes on from there")
-        else:
+    except (KeyboardInterrupt, DiskFull) as stop:
+        if not _resumable(partial, stop):
             shutil.rmtree(partial, ignore_errors=True)
+            raise
+        kept = f"{partial} is kept: the same command goes on from there"
+        if isinstance(stop, DiskFull):
+            raise DiskFull(stop.message, f"free some; {kept}") from stop
+        stop.add_note(kept)
         raise
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -94,6 +96,21 @@ def staged(out: Path, *, force: bool = False) -> Iterator[Path]:
     finally:
         if lock is not None:
             os.close(lock)
+
+
+def _resumable(partial: Path, stop: BaseException) -> bool:
+    """Whether there is a journal, and what it counts is safe where the disk is full.
+
+    Some file systems find room only when they write back what they took.
+    """
+    if not (partial / journal.NAME).is_file():
+        return False
+    try:
+        if isinstance(stop, DiskFull):
+            _sync(partial)
+    except OutputError:
+        return False
+    return True
 
 
 def _claim(partial: Path) -> int | None:
@@ -155,15 +172,22 @@ def _lock(folder: Path) -> int | None:
 
 
 def _sync(folder: Path) -> None:
-    """What is published must survive a power cut; Windows cannot open a folder to sync it."""
+    """What is published must survive a power cut. Raises OutputError where the disk fails."""
+    for path in (*folder.rglob("*"), folder):
+        _sync_path(path)
+
+
+def _sync_path(path: Path) -> None:
+    """Windows cannot open a folder to sync it."""
     if sys.platform == "win32":
         return
-    for path in (*folder.rglob("*"), folder):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        raise unwritten_error(path, error) from error
+    finally:
+        os.close(descriptor)
 
 
 def _publish(partial: Path, out: Path) -> None:
@@ -205,8 +229,19 @@ def _only_ours(folder: Path, listed: Set[str] = frozenset()) -> bool:
     A checkpoint has the file names of an artifact: what edgepack wrote says so in its header.
     `listed` are names, relative to `folder`, that a journal vouches for.
     """
-    known = OWN_NAMES.union(listed, *(form.ours(folder) for form in formats.every()))
-    return all(_is_ours(entry, known) for entry in folder.iterdir())
+    entries = list(folder.iterdir())
+    if not entries:
+        return True
+    known = own_names().union(listed, *(form.ours(folder) for form in formats.every()))
+    return all(_is_ours(entry, known) for entry in entries)
+
+
+def own_names() -> frozenset[str]:
+    """What a package has beside its artifacts, and a write on its way."""
+    from edgepack.manifest.folder import MANIFEST, REPORT
+
+    hidden = (f".{MANIFEST}.partial", f".{REPORT}.partial", journal.NAME)
+    return frozenset((MANIFEST, REPORT, "model.sig", *hidden))
 
 
 def _is_ours(entry: Path, known: frozenset[str]) -> bool:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from edgepack import models
-from edgepack.fidelity import FidelityReport, Profile
-from edgepack.formats import Artifact, Options, Weights
-from edgepack.hardware import Hardware
-from edgepack.models import Source
-from edgepack.pipeline.choice import Choice, Chosen
 
 if TYPE_CHECKING:
+    from edgepack.fidelity import FidelityReport, Profile
+    from edgepack.formats import Artifact, Options, Weights
+    from edgepack.hardware import Hardware
+    from edgepack.models import Source
+    from edgepack.pipeline.choice import Choice, Chosen
     from edgepack.pipeline.fit import Settings, Weighed
     from edgepack.pipeline.progress import Report
     from edgepack.pipeline.quantize import Planned
@@ -104,7 +104,7 @@ class Work(Protocol):
 
 def work_on(source: str) -> Work:
     """The work on `source`, of which config.json, or a GGUF's head, alone is read."""
-    if source.endswith(".gguf") and not Path(source).is_dir():
+    if _is_gguf(source):
         from edgepack.pipeline.ggufs import GgufWork
 
         return GgufWork(source)
@@ -115,3 +115,16 @@ def work_on(source: str) -> Work:
     from edgepack.pipeline.decoders import DecoderWork
 
     return DecoderWork(source)
+
+
+def _is_gguf(source: str) -> bool:
+    """By its name, whether or not it is there, or by its first bytes, whatever its name."""
+    from edgepack.formats import is_artifact
+
+    path = Path(source)
+    try:
+        if path.is_dir():
+            return False
+        return source.endswith(".gguf") or (bool(path.stat().st_size) and is_artifact(path))
+    except (OSError, ValueError):  # no file can have that name
+        return False

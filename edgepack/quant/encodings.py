@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from importlib import import_module
 from math import prod
 from types import MappingProxyType
-from typing import Final, Protocol, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from edgepack.errors import DamagedInput, Unsupported, unknown
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Kernel(Protocol):
@@ -79,6 +80,8 @@ class BlockEncoding(Encoding):
 
         Raises Unsupported as `row_bytes` does, DamagedInput if `importance` is of another length.
         """
+        import numpy as np
+
         count, columns = rows.shape
         out = np.empty((count, self.row_bytes(columns)), np.uint8)
         if importance is None:
@@ -98,6 +101,8 @@ class BlockEncoding(Encoding):
 
         Raises Unsupported as `row_bytes` does, DamagedInput if the rows are of another length.
         """
+        import numpy as np
+
         count, found = data.shape
         required = self.row_bytes(columns)
         if found != required:

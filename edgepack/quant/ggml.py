@@ -13,13 +13,14 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Final
 
 from edgepack.errors import Missing
 from edgepack.quant.encodings import ENCODINGS, BlockEncoding, Kernel
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 # enum ggml_type in ggml.h; block bytes from ggml-common.h
 _TYPES: Final = {

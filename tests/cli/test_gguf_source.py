@@ -47,3 +47,20 @@ def test_what_has_lost_already(run, half, tmp_path):
     assert done.code == 2
     assert "--allow-requantize" in done.err
     assert run(*arguments, "--allow-requantize").code == 0
+
+
+def test_a_name_without_a_suffix_is_no_matter(run, half, tmp_path):
+    """A cache names files by their digests: the first bytes say what it is."""
+    blob, out, same = tmp_path / "0f3c", tmp_path / "out.gguf", tmp_path / "same.gguf"
+    blob.write_bytes(half.read_bytes())
+    assert run("quantize", blob, "--scheme", "Q8_0", "-o", out).code == 0
+    assert run("quantize", half, "--scheme", "Q8_0", "-o", same).code == 0
+    assert out.read_bytes() == same.read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"GGU", b"not one"])
+def test_another_file_without_a_suffix_is_no_gguf(run, tmp_path, content):
+    other = tmp_path / "other"
+    other.write_bytes(content)
+    done = run("quantize", other, "--scheme", "Q8_0", "-o", tmp_path / "out.gguf")
+    assert (done.code, "not a checkpoint" in done.err) == (2, True), done.err

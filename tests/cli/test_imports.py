@@ -35,6 +35,13 @@ def test_fit_imports_nothing_heavy(reasoner):
     assert not imported_by("fit", str(reasoner)) & set(HEAVY)
 
 
+def test_fit_of_a_catalogue_name_imports_no_numpy_either():
+    device = ("--device", "mac-mini-m4-16gb")
+    found = imported_by("fit", "deepseek-r1-distill-qwen-7b", *device)
+    assert "edgepack" in found
+    assert not found & {*HEAVY, "numpy"}
+
+
 def test_the_trace_sees_heavy_imports(tmp_path, reasoner):
     done = imported_by("quantize", str(reasoner), "--scheme", "F16", "-o", str(tmp_path / "out"))
     assert {"numba", "tokenizers"} <= done

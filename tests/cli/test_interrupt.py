@@ -55,6 +55,9 @@ class Finder(MetaPathFinder):
         if name == moment:
             interrupt()
 
+if moment == "exec":
+    moment = "edgepack.cli.app"
+    interrupt = lambda: exec("raise KeyboardInterrupt")
 sys.meta_path.insert(0, Finder())
 if moment == "exit":
     atexit.register(interrupt)
@@ -65,16 +68,16 @@ main()
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
 @pytest.mark.parametrize(
-    ("moment", "code"),
+    ("moment", "code", "told"),
     [
-        ("edgepack.cli.app", 130),
-        ("typer", 130),
-        ("inspect", 130),
-        ("exit", -signal.SIGINT),  # to a shell that is 130 too
+        ("edgepack.cli.app", 130, "interrupted; nothing was published\n"),
+        ("typer", 130, "interrupted; nothing was published\n"),
+        ("inspect", 130, "interrupted; nothing was published\n"),
+        ("exec", 130, "interrupted; nothing was published\n"),  # as within dataclasses
+        ("exit", -signal.SIGINT, ""),  # to a shell that is 130 too
     ],
 )
-def test_an_interrupt_while_starting_or_leaving_says_nothing(moment, code):
+def test_an_interrupt_while_starting_or_leaving(moment, code, told):
     program = [sys.executable, "-c", INTERRUPTED_AT, moment]
     done = subprocess.run(program, capture_output=True, text=True, timeout=60)
-    assert done.returncode == code
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (code, told)

@@ -225,7 +225,8 @@ def test_a_file_that_may_not_grow(written, checkpoint, package, limit):
     source = checkpoint()
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:
-        with pytest.raises(OutputError, match="cannot write"):
+        with pytest.raises(OutputError, match=r"cannot write: File too large$") as found:
             written(Gguf(), source, SCHEMES["F16"], package)
+        assert "ulimit -f" in found.value.hint
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -97,3 +97,22 @@ def test_stated_memory_changes_nothing_else(accelerators, rate):
     stated = replace(HOST, accelerators=accelerators).with_model_memory(figure(6, "profile"))
     assert [p.memory for p in stated.places] == [Figure(6, "profile")]
     assert stated.model_bandwidth().value == rate
+
+
+def test_stated_bandwidth_is_that_of_where_the_model_runs():
+    stated = Figure(900, "profile")
+    assert HOST.with_model_bandwidth(stated).model_bandwidth() == stated
+    cards = replace(HOST, accelerators=(gpu(24, 22, 1000), gpu(2, 2, 300)))
+    found = cards.with_model_bandwidth(stated)
+    assert found.model_bandwidth() == stated
+    assert found.bandwidth.value == 50  # a card's memory is not the host's
+    shared = replace(HOST, accelerators=(gpu(10, None, None, unified=True),))
+    assert [p.bandwidth for p in shared.with_model_bandwidth(stated).places] == [stated, stated]
+
+
+def test_a_place_has_its_processors_compute():
+    counted = replace(gpu(2, 2, 300), compute=Figure(7, "profile"))
+    host = replace(HOST, cpu=replace(HOST.cpu, compute=Figure(1, "profile")))
+    places = replace(host, accelerators=(counted,)).places
+    assert [place.compute.value for place in places] == [7, 1]
+    assert HOST.places[0].compute == NOTHING

@@ -114,7 +114,8 @@ def test_not_a_checkpoint(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "source", ["nowhere", "./org/name", "/nowhere/at/all", "~/no/such", "a/b/c"]
+    "source",
+    ["./nowhere", "model.safetensors", "./org/name", "/nowhere/at/all", "~/no/such", "a/b/c"],
 )
 def test_no_such_folder(source):
     with pytest.raises(Missing, match="no such folder"):
@@ -302,5 +303,5 @@ def test_a_name_that_no_folder_can_have(source):
 
 
 def test_a_name_with_nul():
-    with pytest.raises(Missing, match="no such folder"):
+    with pytest.raises(UsageError, match="unknown model"):
         open_checkpoint("model\0")

@@ -53,6 +53,12 @@ def test_shapes_are_the_checkpoints_and_parts_add_up(family):
 
 
 @pytest.mark.parametrize("family", GOLDEN)
+def test_transformers_5_spells_the_same_decoder(family):
+    spelled = families.decoder(Config(Path("config.json"), GOLDEN[family]["config_5"]))
+    assert spelled == decoder(family)
+
+
+@pytest.mark.parametrize("family", GOLDEN)
 def test_no_two_tensors_have_one_name(family):
     names = [weight.name for weight in decoder(family).weights]
     assert len(names) == len(set(names))

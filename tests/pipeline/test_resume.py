@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import os
 import random
@@ -15,8 +17,9 @@ import pytest
 
 from edgepack import formats
 from edgepack.errors import DamagedInput, OutputError
-from edgepack.formats import slabs
+from edgepack.formats import output, slabs
 from edgepack.formats.journal import NAME, Journal, allocated
+from edgepack.formats.output import DiskFull
 from edgepack.pipeline.choice import Choice
 from edgepack.pipeline.quantize import quantize
 
@@ -38,11 +41,11 @@ def last():
     left -= 1
     return left == 0
 
-def half_written(file, data):
+def half_written(file, data, offset):
     if last():
-        write(file, memoryview(data).cast("B")[: memoryview(data).nbytes // 2])
+        write(file, memoryview(data).cast("B")[: memoryview(data).nbytes // 2], offset)
         os.kill(os.getpid(), signal.SIGKILL)
-    write(file, data)
+    write(file, data, offset)
 
 def not_noted(self, count):
     if last():
@@ -131,6 +134,65 @@ def test_only_the_rest_is_encoded(model, tmp_path, monkeypatch, encoded):
     assert told[0][0] > told[0][1] // 2
     assert content(tmp_path / "out") == content(tmp_path / "whole")
     assert not (tmp_path / "out" / NAME).exists()
+
+
+def full_after(monkeypatch, count):
+    """The disk takes `count` writes, and no more until the patch ends."""
+    write, taken = output._write_at, itertools.count()
+
+    def refused(file, data, offset):
+        if next(taken) >= count:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(file, data, offset)
+
+    monkeypatch.setattr(output, "_write_at", refused)
+
+
+def test_a_full_disk_leaves_what_was_written_and_the_earlier_package(
+    model, tmp_path, monkeypatch, encoded
+):
+    out = tmp_path / "out"
+    quantize(str(model), FOUR_BITS, tmp_path / "whole")
+    slabs_in_all, encoded[0] = encoded[0], 0
+    quantize(str(model), Choice(to=("gguf",), bits=8), out)
+    earlier = content(out)
+    with monkeypatch.context() as patch, pytest.raises(DiskFull) as refused:
+        full_after(patch, 60)
+        quantize(str(model), FOUR_BITS, out, force=True)
+    assert "no space left" in refused.value.message
+    assert "out.partial is kept: the same command goes on from there" in refused.value.hint
+    assert content(out) == earlier
+    encoded[0] = 0
+    quantize(str(model), FOUR_BITS, out, force=True)
+    assert 0 < encoded[0] < slabs_in_all
+    assert content(out) == content(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("full", ["while encoding", "at the end"])
+def test_what_the_disk_did_not_take_is_not_resumed(model, tmp_path, monkeypatch, full):
+    """It had said yes to the writes: what of them is there, nobody knows."""
+
+    def refused(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    if full == "while encoding":
+        monkeypatch.setattr(output, "FLUSHED", 1)
+    monkeypatch.setattr(os, "fsync", refused)
+    with pytest.raises(OutputError, match="did not reach the disk"):
+        quantize(str(model), FOUR_BITS, tmp_path / "out")
+    assert not list(tmp_path.glob("out*"))
+
+
+def test_a_full_disk_that_lost_what_it_took_is_not_resumed(model, tmp_path, monkeypatch):
+    def refused(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    full_after(monkeypatch, 60)
+    monkeypatch.setattr(os, "fsync", refused)
+    with pytest.raises(DiskFull) as found:
+        quantize(str(model), FOUR_BITS, tmp_path / "out")
+    assert "goes on" not in found.value.hint
+    assert not list(tmp_path.glob("out*"))
 
 
 def test_another_scheme_starts_over_and_leaves_nothing_of_the_first(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgepack.quant.encodings import ENCODINGS
 from edgepack.quant.kernels import lane_tiles, lanes
 from edgepack.quant.kernels.compiler import BYTES, FLOATS, READ_FLOATS, kernel
 
@@ -28,12 +29,14 @@ def apply(a, b, out, packed):
     out[6, 2] = lanes.lanes_set(x > y)
     lanes.put_bytes(packed[0], 0, lanes.floor(y))
     lanes.put(out[7], 0, lanes.get_bytes(packed[0], 0))
+    lanes.put(out[8], 0, lanes.rounded_to_even(x))
+    lanes.put(out[9], 0, lanes.rounded_to_brain(x + y))
 
 
 @pytest.fixture(scope="module")
 def results():
     x, y = ODD[None], np.linspace(-300, 300, 16, dtype=np.float32)[None]
-    out, packed = np.zeros((8, 16), np.float32), np.zeros((1, 16), np.uint8)
+    out, packed = np.zeros((10, 16), np.float32), np.zeros((1, 16), np.uint8)
     apply(x, y, out, packed)
     return x[0], y[0], out, packed[0]
 
@@ -51,6 +54,18 @@ def test_nearest_is_that_of_scalars_ties_and_overflow_included(results):
     np.testing.assert_array_equal(out[1], (bits & 0x7FFFFF) - 0x400000)
     within = np.abs(x) < 1 << 22
     np.testing.assert_array_equal(out[1][within], np.round(x[within]))
+
+
+def test_rounding_to_integers_whatever_their_size(results):
+    x, _, out, _ = results
+    np.testing.assert_array_equal(out[8], np.round(x))
+
+
+def test_rounding_to_bfloat16_is_its_encoders(results):
+    x, y, out, _ = results
+    encoding = ENCODINGS["BF16"]
+    expected = encoding.decode(encoding.encode((x + y)[None]), 16)
+    np.testing.assert_array_equal(out[9].view(np.uint32), expected[0].view(np.uint32))
 
 
 def test_bytes_wrap(results):

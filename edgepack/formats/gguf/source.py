@@ -18,12 +18,13 @@ from edgepack.formats.gguf.tensors import GgufTensor, tensors_of
 from edgepack.formats.gguf.values import Array, stored_bytes
 from edgepack.models import Decoder, Weight, families
 from edgepack.models.decoder import Attention, FeedForward, Layer, Rope
-from edgepack.models.families.layout import DEEPEST
+from edgepack.models.families.shared.layout import DEEPEST
 from edgepack.models.source import stamp
 from edgepack.quant.schemes.mix import quantizable
 from edgepack.quant.schemes.rules import DOWN, EMBEDDING, GATE, HEAD, OUT, UP, K, Q, V
 
-RULED: Final = frozenset({EMBEDDING, HEAD, Q, K, V, OUT, GATE, UP, DOWN})
+_FEED_FORWARD = (f"{part}.weight" for part in (GATE, UP, DOWN))
+RULED: Final = frozenset({EMBEDDING, HEAD, Q, K, V, OUT, *_FEED_FORWARD})
 """Matrices of dense decoders; for others, such as experts, llama.cpp has rules of their own."""
 MOST: Final = 2**32 - 1  # keys are stored in 32 bits
 BLOCK: Final = re.compile(r"blk\.(0|[1-9]\d{0,4})\.(.+)", re.DOTALL)

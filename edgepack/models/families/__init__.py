@@ -13,18 +13,14 @@ from collections.abc import Iterator
 from edgepack.errors import Unsupported
 from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder, GgufNaming
-from edgepack.models.families.keys import read_whole
+from edgepack.models.families.shared.keys import read_whole
 
 DTYPE_KEYS = ("dtype", "torch_dtype")  # of transformers 5, and before
-NOT_FAMILIES = frozenset(  # what families share
-    ("dense", "keys", "latent", "layout", "parts", "recurrent", "rotary", "sparse")
-)
 
 
 def known() -> tuple[str, ...]:
     """The `model_type` values edgepack can read: the modules of this folder."""
-    names = (module.name for module in pkgutil.iter_modules(__path__))
-    return tuple(sorted(name for name in names if name not in NOT_FAMILIES))
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg))
 
 
 def naming(architecture: str) -> GgufNaming:
@@ -40,9 +36,14 @@ def states_dtype(config: Config) -> bool:
     return any(config.values.get(key) is not None for key in DTYPE_KEYS)
 
 
+def is_quantized(config: Config) -> bool:
+    """Whether the checkpoint's weights are already quantized: others than its Decoder's."""
+    return bool(config.values.get("quantization_config"))
+
+
 def check_precision(config: Config) -> None:
     """Raises Unsupported where the checkpoint's weights are already quantized."""
-    if config.values.get("quantization_config"):
+    if is_quantized(config):
         method = config.section("quantization_config").text("quant_method", "unknown")
         raise Unsupported(
             f"{config.path}: the checkpoint is already quantized ({method})",

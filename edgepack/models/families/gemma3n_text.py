@@ -7,7 +7,7 @@ from edgepack.errors import DamagedInput
 from edgepack.models.config import Config
 from edgepack.models.decoder import Attention, Decoder, FeedForward, GgufNaming, Layer, Weight
 from edgepack.models.families.gemma2 import weights as gemma_weights
-from edgepack.models.families.layout import (
+from edgepack.models.families.shared.layout import (
     FULL,
     KINDS,
     SLIDING,
@@ -22,8 +22,8 @@ from edgepack.models.families.layout import (
     integers,
     layer_kinds,
 )
-from edgepack.models.families.parts import Block
-from edgepack.models.families.rotary import local_rope, rope
+from edgepack.models.families.shared.parts import Block, Frame
+from edgepack.models.families.shared.rotary import local_rope, rope
 from edgepack.models.features import (
     LAYER_EMBEDDINGS,
     LOW_RANK,
@@ -52,7 +52,7 @@ def decoder(config: Config) -> Decoder:
         weights,
         gguf=GGUF,
         context_length=config.integer("max_position_embeddings", 32768),
-        prefix=PREFIX,
+        frame=Frame(PREFIX),
         tied=True,
     )
     vocabulary = config.integer("vocab_size_per_layer_input", 262144)
@@ -87,6 +87,11 @@ def attentions(config: Config) -> Iterator[Attention]:
     )
     usual = (FULL if (index + 1) % 5 == 0 else SLIDING for index in range(layers))
     own = layers - count(config, "num_kv_shared_layers", 15)
+    if own < 1:
+        raise DamagedInput(
+            f"{config.path}: num_kv_shared_layers is {layers - own}",
+            f"it must be less than num_hidden_layers, {layers}",
+        )
     of = {FULL: full, SLIDING: near}
     for index, kind in enumerate(layer_kinds(config, KINDS, usual)):
         yield replace(of[kind], owns_cache=index < own)

@@ -16,8 +16,8 @@ from edgepack.models.decoder import (
 )
 from edgepack.models.families import granite, granitemoe
 from edgepack.models.families.granite import multiplied
-from edgepack.models.families.granitemoe import expert_weights, mixture
-from edgepack.models.families.layout import (
+from edgepack.models.families.granitemoe import forward_weights, mixture
+from edgepack.models.families.shared.layout import (
     activation,
     assemble,
     count,
@@ -26,11 +26,13 @@ from edgepack.models.families.layout import (
     heads,
     layer_kinds,
 )
-from edgepack.models.families.parts import Block, attention
-from edgepack.models.families.recurrent import Mamba2
-from edgepack.models.families.rotary import rope
+from edgepack.models.families.shared.parts import Block, attention
+from edgepack.models.families.shared.recurrent import Mamba2
+from edgepack.models.families.shared.rotary import rope
 
 GGUF = GgufNaming("granitehybrid", interleaved_rope=True, divided_logits=True)
+MAMBA = ("mamba", "linear_attention")  # as transformers 4 and 5 spell it
+ATTENTION = ("attention", "full_attention")
 
 
 def decoder(config: Config) -> Decoder:
@@ -41,15 +43,16 @@ def decoder(config: Config) -> Decoder:
         activation=activation(config, "hidden_act"),
         experts=mixture(config) if count(config, "num_local_experts") else None,
     )
-    kinds = layer_kinds(config, ("mamba", "attention"), ("mamba",) * depth(config))
+    kinds = layer_kinds(config, MAMBA + ATTENTION, MAMBA[:1] * depth(config))
     for key in ("mamba_d_conv", "mamba_d_state", "mamba_n_heads"):
         config.values.get(key)  # stated also where no layer is recurrent
-    parts = {}
-    if "attention" in kinds:
-        parts["attention"] = Layer(attention_facts(config), inner)
-    if "mamba" in kinds:
+    parts: dict[str, Layer] = {}
+    recurrent = any(kind in MAMBA for kind in kinds)
+    if any(kind in ATTENTION for kind in kinds):
+        parts |= dict.fromkeys(ATTENTION, Layer(attention_facts(config), inner))
+    if recurrent:
         state = mamba(config)
-        parts["mamba"] = Layer(NO_ATTENTION, inner, state.recurrence())
+        parts |= dict.fromkeys(MAMBA, Layer(NO_ATTENTION, inner, state.recurrence()))
 
     def weights(block: Block, layer: Layer) -> Iterator[Weight]:
         yield from block.norm("attn_norm", "input_layernorm")
@@ -72,7 +75,7 @@ def decoder(config: Config) -> Decoder:
 
 def naming(kinds: tuple[str, ...], inner: FeedForward) -> GgufNaming:
     """llama.cpp takes a model without recurrence for one of Granite 3."""
-    if "mamba" in kinds:
+    if any(kind in MAMBA for kind in kinds):
         return GGUF
     return granitemoe.GGUF if inner.experts else granite.GGUF
 
@@ -101,15 +104,3 @@ def mamba(config: Config) -> Mamba2:
             "it must be mamba_expand x hidden_size, and a multiple of mamba_n_groups",
         )
     return made
-
-
-def forward_weights(block: Block, facts: FeedForward) -> Iterator[Weight]:
-    if facts.experts:
-        yield from expert_weights(block, facts.experts)
-    suffix = "_shexp" if facts.experts else ""
-    for role in (f"ffn_gate{suffix}.weight", f"ffn_up{suffix}.weight"):
-        source = "shared_mlp.input_linear.weight"
-        yield block.weight(role, source, facts.width, block.width, split=True)
-    yield from block.linear(
-        f"ffn_down{suffix}", "shared_mlp.output_linear", block.width, facts.width
-    )

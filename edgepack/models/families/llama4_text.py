@@ -14,7 +14,7 @@ from edgepack.models.decoder import (
     Layer,
     Weight,
 )
-from edgepack.models.families.layout import (
+from edgepack.models.families.shared.layout import (
     FULL,
     MOST_EXPERTS,
     activation,
@@ -26,8 +26,8 @@ from edgepack.models.families.layout import (
     layer_kinds,
     rotated_layers,
 )
-from edgepack.models.families.parts import Block, attention, feed_forward, router
-from edgepack.models.families.rotary import rope
+from edgepack.models.families.shared.parts import Block, Frame, attention, feed_forward, router
+from edgepack.models.families.shared.rotary import rope
 from edgepack.models.features import TEMPERATURE, UNIT_HEADS, WEIGHED_INPUT
 
 GGUF = GgufNaming("llama4")
@@ -35,7 +35,10 @@ CHUNKED = "chunked_attention"
 
 
 def decoder(config: Config, prefix: str = "model") -> Decoder:
-    of, turned = attentions(config), rotated_layers(config, 4)
+    of, turned = (
+        attentions(config),
+        rotated_layers(config, config.integer("no_rope_layer_interval", 4)),
+    )
     usual = (CHUNKED if each else FULL for each in turned)
     kinds = layer_kinds(config, (FULL, CHUNKED), usual)
     pairs = zip(kinds, turned, forwards(config), strict=True)
@@ -47,7 +50,7 @@ def decoder(config: Config, prefix: str = "model") -> Decoder:
         gguf=GGUF,
         epsilon=("rms_norm_eps", 1e-5),
         context_length=config.integer("max_position_embeddings"),
-        prefix=prefix,
+        frame=Frame(prefix),
     )
     beyond = {WEIGHED_INPUT: any(layer.feed_forward.experts for layer in layers)}
     beyond[UNIT_HEADS] = config.flag("use_qk_norm", True)

@@ -1,9 +1,11 @@
 """Mistral Small 3.1 and later, and Ministral 3, with a vision tower: their text part."""
 
+from dataclasses import replace
+
 from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder
 from edgepack.models.families import ministral3, mistral
-from edgepack.models.families.keys import text_part
+from edgepack.models.families.shared.keys import text_part
 
 GGUF = ministral3.GGUF
 PREFIX = "language_model.model"
@@ -24,6 +26,6 @@ def decoder(config: Config) -> Decoder:
         text.require("model_type", ("mistral", "ministral3"), "mistral")
         if text.values.get("model_type") == "ministral3":
             return ministral3.decoder(text, PREFIX)
-        return mistral.decoder(text, PREFIX)
+        return replace(mistral.decoder(text, PREFIX), gguf=GGUF)
 
     return text_part(config, read, DEFAULTS)

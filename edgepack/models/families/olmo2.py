@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from edgepack.models.config import Config
 from edgepack.models.decoder import Attention, Decoder, FeedForward, GgufNaming, Layer, Weight
-from edgepack.models.families.layout import activation, assemble, depth, heads
-from edgepack.models.families.parts import Block, attention, feed_forward
-from edgepack.models.families.rotary import rope
+from edgepack.models.families.shared.layout import activation, assemble, depth, heads
+from edgepack.models.families.shared.parts import Block, attention, feed_forward
+from edgepack.models.families.shared.rotary import LayerKind, rope
 
 GGUF = GgufNaming("olmo2")
 
@@ -17,10 +17,10 @@ def decoder(config: Config) -> Decoder:
     return after(config, (layer,) * depth(config))
 
 
-def attention_facts(config: Config) -> Attention:
+def attention_facts(config: Config, kind: LayerKind | None = None) -> Attention:
     queries, shared, size = heads(config)
     bias = config.flag("attention_bias")
-    return Attention(queries, shared, size, rope(config, size), bias, bias, "whole")
+    return Attention(queries, shared, size, rope(config, size, kind=kind), bias, bias, "whole")
 
 
 def feed_forward_facts(config: Config) -> FeedForward:

@@ -5,16 +5,17 @@ from dataclasses import replace
 from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder, Layer
 from edgepack.models.families import olmo2
-from edgepack.models.families.layout import FULL, KINDS, SLIDING, depth, layer_kinds
+from edgepack.models.families.shared.layout import FULL, KINDS, SLIDING, depth, layer_kinds
 
 GGUF = olmo2.GGUF
 
 
 def decoder(config: Config) -> Decoder:
-    full, inner = olmo2.attention_facts(config), olmo2.feed_forward_facts(config)
+    full, inner = olmo2.attention_facts(config, FULL), olmo2.feed_forward_facts(config)
+    near = olmo2.attention_facts(config, SLIDING)
     near = replace(
-        full,
-        rope=replace(full.rope, scaling=None),
+        near,
+        rope=replace(near.rope, scaling=None),
         window=config.integer("sliding_window", 4096),
     )
     of = {FULL: full, SLIDING: near}

@@ -21,27 +21,36 @@ from edgepack.quant.kernels.compiler import (
     inner,
     kernel,
 )
+from edgepack.quant.kernels.lanes import (
+    LANES,
+    Lanes,
+    equal,
+    get,
+    greatest,
+    least,
+    magnitude,
+    put,
+    put_bytes,
+    rounded_to_even,
+    select,
+    splat,
+)
 from edgepack.quant.kernels.scalars import ZERO
 
 LEAST_SCALE = np.float32(1e-7)
-_SIGN_DROPPED = np.int32(0x7FFFFFFF)
 _ROUNDER = np.float32(1 << 23)
 
 
 @inner
-def line(low: np.float32, high: np.float32, top: np.float32) -> tuple[np.float32, np.float32]:
+def line(low: Lanes, high: Lanes, top: np.float32) -> tuple[Lanes, Lanes]:
     """(scale, bias) of mx.quantize for weights within [low, high] and levels within [0, top]."""
-    downward = abs(low) > abs(high)
-    scale = max((high - low) / top, LEAST_SCALE)
-    edge = high
-    if downward:
-        edge = low
-    else:
-        scale = -scale
-    steps = np.rint(edge / scale)
-    if steps == ZERO:
-        return scale, ZERO
-    return edge / steps, edge
+    downward = magnitude(low) > magnitude(high)
+    scale = (high - low) / top
+    scale = select(scale > LEAST_SCALE, scale, LEAST_SCALE)
+    scale, edge = select(downward, scale, -scale), select(downward, low, high)
+    steps = rounded_to_even(edge / scale)
+    unmoved = equal(steps, ZERO)
+    return select(unmoved, scale, edge / steps), select(unmoved, ZERO, edge)
 
 
 @inner
@@ -53,30 +62,27 @@ def assign(
     levels: NDArray[np.uint8],
 ) -> None:
     """Nearest level of every element; ties go to the even one."""
-    for i in range(x.size):
-        level = min(max((x[i] - bias) / scale, ZERO), top)
-        # Adding 2^23 rounds, and leaves the integer in the low bits.
-        levels[i] = np.uint8(np.float32(level + _ROUNDER).view(np.int32))
+    scales, biases = splat(scale), splat(bias)
+    for k in range(x.size // LANES):
+        put_bytes(levels, k, nearest_level((get(x, k) - biases) / scales, top))
+
+
+@inner
+def nearest_level(x: Lanes, top: np.float32) -> Lanes:
+    """x held within [0, top] and rounded, ties to even."""
+    level = select(x > ZERO, x, ZERO)
+    level = select(level < top, level, top)
+    return (level + _ROUNDER) - _ROUNDER
 
 
 @inner
 def extremes(x: NDArray[np.float32]) -> tuple[np.float32, np.float32]:
-    """Least and greatest element, compared as integers of the same order.
-
-    A minimum of floats must mind NaN and is taken one by one; of integers, eight at a time.
-    """
-    bits = x.view(np.int32)
-    low = high = ordered(bits[0])
-    for i in range(x.size):  # all of them: a row of 63 would end in scalar instructions
-        key = ordered(bits[i])
-        low, high = min(low, key), max(high, key)
-    return np.int32(ordered(low)).view(np.float32), np.int32(ordered(high)).view(np.float32)
-
-
-@inner
-def ordered(bits: np.int32) -> np.int32:
-    """Bits of a float32 as an integer that sorts as the float does; applied twice, the bits."""
-    return np.int32(bits ^ np.int32(np.int32(bits >> 31) & _SIGN_DROPPED))
+    """Least and greatest element."""
+    low = high = get(x, 0)
+    for k in range(1, x.size // LANES):
+        part = get(x, k)
+        low, high = select(part < low, part, low), select(part > high, part, high)
+    return least(low), greatest(high)
 
 
 @kernel(READ_FLOATS, INTEGER, FLOAT_ROW, FLOAT_ROW, BYTES)
@@ -88,11 +94,19 @@ def plain(
     levels: NDArray[np.uint8],
 ) -> None:
     """groups float32[n, size] -> scales, biases float32[n] (not yet rounded), levels uint8."""
-    top = np.float32((1 << bits) - 1)
-    for g in range(groups.shape[0]):
-        low, high = extremes(groups[g])
-        scales[g], biases[g] = line(low, high, top)
-        assign(groups[g], scales[g], biases[g], top, levels[g])
+    top, count = np.float32((1 << bits) - 1), groups.shape[0]
+    low, high = np.zeros(LANES, np.float32), np.zeros(LANES, np.float32)
+    for first in range(0, count, LANES):
+        lanes = min(LANES, count - first)
+        for lane in range(lanes):
+            low[lane], high[lane] = extremes(groups[first + lane])
+        scale, bias = line(get(low, 0), get(high, 0), top)
+        put(low, 0, scale)
+        put(high, 0, bias)
+        for lane in range(lanes):
+            g = first + lane
+            scales[g], biases[g] = low[lane], high[lane]
+            assign(groups[g], scales[g], biases[g], top, levels[g])
 
 
 @kernel(READ_BYTES, READ_FLOAT_ROW, READ_FLOAT_ROW, FLOATS)

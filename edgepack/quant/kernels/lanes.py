@@ -56,6 +56,8 @@ __all__ = [
     "nearest",
     "put",
     "put_bytes",
+    "rounded_to_brain",
+    "rounded_to_even",
     "select",
     "splat",
     "square_root",
@@ -77,6 +79,13 @@ def _nearest(builder: Any, x: Any) -> Any:
     shifted = builder.fadd(x, ir.Constant(FLOAT_LANES, [float(3 << 22)] * LANES))
     mantissa = builder.and_(builder.bitcast(shifted, WORD_LANES), words(0x7FFFFF))
     return builder.sitofp(builder.sub(mantissa, words(0x400000)), FLOAT_LANES)
+
+
+def _brain(builder: Any, x: Any) -> Any:
+    bits = builder.bitcast(x, WORD_LANES)
+    odd = builder.and_(builder.lshr(bits, words(16)), words(1))
+    rounded = builder.add(builder.add(bits, words(0x7FFF)), odd)
+    return builder.bitcast(builder.and_(rounded, words(0xFFFF0000)), FLOAT_LANES)
 
 
 def _pointer(builder: Any, data: Any, index: Any, vector: Any) -> Any:
@@ -208,6 +217,18 @@ def square_root(x: Lanes) -> Lanes:
 @builds(LANES_TYPE, LANES_TYPE, build=_called("floor"))
 def floor(x: Lanes) -> Lanes:
     """The greatest integer not above x."""
+    raise NotImplementedError
+
+
+@builds(LANES_TYPE, LANES_TYPE, build=_brain)
+def rounded_to_brain(x: Lanes) -> Lanes:
+    """x as bfloat16 holds it: ties to even, subnormals kept; of a NaN, anything."""
+    raise NotImplementedError
+
+
+@builds(LANES_TYPE, LANES_TYPE, build=_called("rint"))
+def rounded_to_even(x: Lanes) -> Lanes:
+    """x to the nearest integer, ties to even, whatever its magnitude."""
     raise NotImplementedError
 
 

@@ -6,15 +6,22 @@ from collections.abc import Iterator
 
 from edgepack.models.config import Config
 from edgepack.models.decoder import Experts, FeedForward, Layer, Weight
-from edgepack.models.families.layout import MOST_EXPERTS, activation, bounded, count, integers
-from edgepack.models.families.parts import Block, attention, experts, feed_forward, router
+from edgepack.models.families.shared.layout import (
+    MOST_EXPERTS,
+    activation,
+    bounded,
+    count,
+    integers,
+)
+from edgepack.models.families.shared.parts import Block, attention, experts, feed_forward, router
 
 
 def forwards(config: Config, layers: int, *, shared: bool) -> tuple[FeedForward, ...]:
     """The feed-forward of each layer: experts, or a plain one in `mlp_only_layers` and between."""
     act = activation(config, "hidden_act")
+    number = "num_experts" if "num_experts" in config.values else "num_local_experts"
     mixture = Experts(
-        bounded(config, "num_experts", MOST_EXPERTS),
+        bounded(config, number, MOST_EXPERTS),  # the latter as transformers 5 spells it
         config.integer("num_experts_per_tok"),
         config.integer("moe_intermediate_size"),
         normalised=config.flag("norm_topk_prob"),
