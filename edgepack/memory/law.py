@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 PROCESS_BYTES: Mapping[Program, int] = MappingProxyType(
     {
-        "llama-cli": 28 * MIB,
-        "llama-server": 28 * MIB,
+        "llama-cli": 24 * MIB,
+        "llama-server": 24 * MIB,
         "mlx-lm": 80 * MIB,
         "onnxruntime-genai": 66 * MIB,
         "onnxruntime": 66 * MIB,
@@ -33,9 +33,9 @@ PROCESS_BYTES: Mapping[Program, int] = MappingProxyType(
 """Resident memory of a process beyond its buffers: code, stacks, work space.
 
 Measured as peak resident memory less weights, KV cache, compute and output buffers, on Linux
-x86-64: 27.7 MiB for xllamacpp 2026.10.11549, prefill of 512 tokens with all logits. With the
-tokenizer below, footprints of 44 to 840 MiB then come out 1% to 4% above what was measured. The
-others include the Python that drives them: mlx-lm 0.32.2 with mlx 0.32.4, onnxruntime-genai 0.18.0,
+x86-64: 22 to 26 MiB for xllamacpp 2026.10.11549 and the Python that drives it. With the tokenizer
+below, footprints of 37 to 1,076 MiB then come out within 5% of what was measured
+(tests/benchmarks/test_memory.py). The others include the Python that drives them: mlx-lm 0.32.2 with mlx 0.32.4, onnxruntime-genai 0.18.0,
 each answering one question of fixtures/reasoner at 4 bits; for onnxruntime see memory.task.
 """
 

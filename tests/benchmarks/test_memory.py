@@ -72,4 +72,4 @@ def test_peak(benchmark, request, written, tmp_path, model, name):
     predicted = footprint(checkpoint.decoder, scheme(name), deployment).total / MIB
     over = 100 * (predicted / measured - 1)
     print(f"\n{model} {name}: {predicted:.1f} MiB predicted, {measured:.1f} measured, {over:+.1f}%")
-    assert abs(over) < 20
+    assert abs(over) < 5
