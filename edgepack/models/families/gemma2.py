@@ -20,7 +20,7 @@ from edgepack.models.families.layout import (
 from edgepack.models.families.parts import Block, attention, feed_forward
 from edgepack.models.families.rotary import rope
 
-GGUF = GgufNaming("gemma2")
+GGUF = GgufNaming("gemma2", window_period=2)
 
 
 def decoder(config: Config) -> Decoder:

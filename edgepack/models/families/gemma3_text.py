@@ -18,7 +18,7 @@ from edgepack.models.families.layout import (
 )
 from edgepack.models.families.rotary import local_rope, rope
 
-GGUF = GgufNaming("gemma3")
+GGUF = GgufNaming("gemma3", window_period=6)
 
 
 def decoder(config: Config, prefix: str = "model") -> Decoder:

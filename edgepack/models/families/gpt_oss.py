@@ -32,7 +32,7 @@ from edgepack.models.families.layout import (
 from edgepack.models.families.parts import Block, attention, router
 from edgepack.models.families.rotary import rope
 
-GGUF = GgufNaming("gpt-oss")
+GGUF = GgufNaming("gpt-oss", window_period=2)
 
 
 def decoder(config: Config) -> Decoder:

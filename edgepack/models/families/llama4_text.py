@@ -30,7 +30,7 @@ from edgepack.models.families.parts import Block, attention, feed_forward, route
 from edgepack.models.families.rotary import rope
 from edgepack.models.features import TEMPERATURE, UNIT_HEADS, WEIGHED_INPUT
 
-GGUF = GgufNaming("llama4")
+GGUF = GgufNaming("llama4", window_period=4, chunk=8192)
 CHUNKED = "chunked_attention"
 
 
