@@ -95,4 +95,4 @@ def is_artifact(path: Path) -> bool:
 
 def names_file(path: Path) -> bool:
     """Whether `path` has the suffix of a format whose artifacts are one file."""
-    return any(path.suffix == form.suffix for form in every() if form.suffix)
+    return bool(path.suffix) and any(path.suffix == make().suffix for make in _FORMATS.values())

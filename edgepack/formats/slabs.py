@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from edgepack.models.safetensors import Stored
 
-SLAB_ELEMENTS = 1024 * 1024  # 4 MiB of float32: still in the cache when it is encoded
+SLAB_ELEMENTS = 512 * 1024  # 2 MiB of float32: still in the cache when it is encoded
 
 Pieces = tuple[tuple[Piece, ...], ...]  # of every plan
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edgepack.errors import DoesNotFit, Missing
 from edgepack.memory.deployment import CONTEXT_STEP, Deployment
 from edgepack.memory.law import Footprint, footprint
-from edgepack.memory.load import Loads
+from edgepack.memory.load import Assigned, Loads
 from edgepack.memory.placement import PREFERRED, Placement, place, reserve
 from edgepack.memory.speed import Speed, decode_speed, prefill_speed
 from edgepack.models.decoder import Decoder
@@ -92,6 +92,7 @@ def fit(decoder: Decoder, scheme: Scheme, hardware: Hardware, deployment: Deploy
     suit the decoder's heads.
     """
     check_memory(hardware)
+    scheme = Assigned.to(decoder, scheme)
     loads = Loads(decoder, scheme, deployment)
 
     def placed(context: int) -> Placement:

@@ -18,7 +18,7 @@ from edgepack.memory.layers import LayerBytes, OuterBytes, layer_bytes, outer_by
 from edgepack.models.decoder import Decoder, Layer
 
 if TYPE_CHECKING:
-    from edgepack.quant.schemes import Scheme
+    from edgepack.quant.schemes import Assignment, Scheme
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,23 @@ class Load:
     def logits(self) -> int:
         """Bytes of the weights that give logits: stored where they are calculated, and read."""
         return self.outer.head + self.outer.tied
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """A scheme whose choice for one decoder is made once: every law asks for it."""
+
+    name: str
+    bits: int
+    summary: str
+    assignments: tuple[Assignment, ...]
+
+    @classmethod
+    def to(cls, decoder: Decoder, scheme: Scheme) -> Assigned:
+        return cls(scheme.name, scheme.bits, scheme.summary, scheme.assign(decoder))
+
+    def assign(self, decoder: Decoder) -> tuple[Assignment, ...]:
+        return self.assignments
 
 
 class Loads:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeGuard, get_args
 
 from edgepack.errors import DamagedInput
-from edgepack.models import catalogue, families
+from edgepack.models import catalogue, families, hub
 from edgepack.models.config import Config, read_json
 from edgepack.models.decoder import Decoder, DType, Weight
 from edgepack.models.safetensors import TensorRef
@@ -130,14 +130,21 @@ def read_checkpoint(root: Path, name: str, revision: str | None) -> Checkpoint:
 
 
 def read_decoder(source: str) -> tuple[str, Decoder]:
-    """The name and shape of a model from its config.json alone: no weights are fetched.
+    """The name and shape of a model from its config.json: no weights are fetched.
 
-    Of a catalogue name, which is none of a folder here, nothing is fetched at all.
+    Where it lies on the hub, and the network is there, the headers of its weights have to agree
+    with it. Of a catalogue name, which is none of a folder here, nothing is fetched at all.
     """
     if name := catalogued(source):
         return name, catalogue.entry(name).decoder
-    root, name, _ = locate(source, weights=False)
-    return name, families.decoder(Config.read(root / CONFIG))
+    root, name, revision = locate(source, weights=False)
+    config = Config.read(root / CONFIG)
+    decoder = families.decoder(config)
+    if revision is not None and not families.is_quantized(config):
+        tensors = hub.tensor_refs(name, revision, root)
+        if tensors is not None:
+            _match(Path(name), decoder, tensors)
+    return name, decoder
 
 
 def _is_setting(value: object) -> TypeGuard[int | float]:

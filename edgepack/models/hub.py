@@ -5,15 +5,16 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from edgepack.errors import EdgepackError, Missing, UsageError
-from edgepack.models.safetensors import INDEX, read_index, weight_files
+from edgepack.errors import DamagedInput, EdgepackError, Missing, UsageError
+from edgepack.models.safetensors import INDEX, TensorRef, read_index, weight_files
 
 HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?", re.ASCII)
 
-SHAPE_FILES = ["config.json"]
+SHAPE_FILES = ["config.json", INDEX]
 SIDE_FILES = [
     INDEX,
     "config.json",
@@ -32,6 +33,7 @@ SIDE_FILES = [
     "LICENSE*",
 ]
 ONE_FILE = "model.safetensors"
+CONNECTIONS = 8  # at once
 REACH = "check the network or HF_HUB_OFFLINE, or give a local folder"
 
 
@@ -44,9 +46,9 @@ def split_id(text: str) -> tuple[str, str | None] | None:
 def download(repository: str, revision: str | None, *, weights: bool) -> tuple[Path, str]:
     """The repository's snapshot folder and its commit.
 
-    `weights=False` fetches config.json alone. HF_HOME, HF_ENDPOINT, HF_TOKEN and HF_HUB_OFFLINE
-    are honoured by huggingface_hub. Raises Missing when offline, absent or gated, UsageError for
-    a repository that holds no safetensors.
+    `weights=False` fetches config.json and the index alone. HF_HOME, HF_ENDPOINT, HF_TOKEN and
+    HF_HUB_OFFLINE are honoured by huggingface_hub. Raises Missing when offline, absent or gated,
+    UsageError for a repository that holds no safetensors.
     """
     from huggingface_hub import snapshot_download
 
@@ -59,6 +61,43 @@ def download(repository: str, revision: str | None, *, weights: bool) -> tuple[P
             snapshot_download(repository, revision=folder.name, allow_patterns=exactly)
             _require(repository, folder, names)
     return folder, folder.name
+
+
+def tensor_refs(repository: str, revision: str, folder: Path) -> dict[str, TensorRef] | None:
+    """The tensors of a repository, from the first bytes of its weight files: no weight is fetched.
+
+    `folder` is its snapshot, `revision` the commit. None where the weights are in it already, and
+    where they cannot be asked: without a network, or without any that may be loaded. Raises
+    DamagedInput for damaged headers.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import SafetensorsParsingError
+
+    api = HfApi()
+
+    def read(name: str) -> list[TensorRef]:
+        found = api.parse_safetensors_file_metadata(repository, name, revision=revision)
+        return [
+            TensorRef(
+                tensor, info.dtype, tuple(info.shape), Path(repository) / name, 0,
+                info.data_offsets[1] - info.data_offsets[0],
+            )
+            for tensor, info in found.tensors.items()
+        ]  # fmt: skip
+
+    try:
+        with _explained(repository, revision), ThreadPoolExecutor(CONNECTIONS) as pool:
+            try:
+                names = _weight_names(repository, folder)
+                if all((folder / name).is_file() for name in names):
+                    return None
+                return {ref.name: ref for refs in pool.map(read, names) for ref in refs}
+            except SafetensorsParsingError as error:
+                raise DamagedInput(
+                    f"{repository}: {_first_line(error)}", "its weights are no safetensors"
+                ) from error
+    except (Missing, UsageError):
+        return None
 
 
 def _weight_names(repository: str, folder: Path) -> list[str]:

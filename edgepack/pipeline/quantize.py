@@ -11,7 +11,6 @@ from edgepack.formats import DEFAULTS, Artifact, Options, Target, Weights
 from edgepack.pipeline.choice import Choice, Chosen
 from edgepack.pipeline.progress import Report, silent, staged_progress
 from edgepack.pipeline.staging import check_output, check_source, check_space, staged
-from edgepack.pipeline.tensors import check_report, write_report
 from edgepack.pipeline.work import work_on
 
 
@@ -71,6 +70,8 @@ def quantize(
     check_output(out, force=force)
     check_source(out, work.sources)
     if tensors:
+        from edgepack.pipeline.tensors import check_report, write_report
+
         check_report(tensors, out, work, force=force)
     options = replace(options, importance=choice.importance())
     planned = work.plan(chosen, options)

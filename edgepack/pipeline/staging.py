@@ -13,12 +13,8 @@ from edgepack import formats
 from edgepack.errors import FidelityFailed, FidelityInconclusive, OutputError
 from edgepack.formats import journal
 from edgepack.formats.output import DiskFull, unwritten_error
-from edgepack.manifest.folder import MANIFEST, REPORT
 from edgepack.units import format_bytes
 
-OWN_NAMES = frozenset(
-    {MANIFEST, f".{MANIFEST}.partial", REPORT, f".{REPORT}.partial", "model.sig", journal.NAME}
-)
 SPARE_BYTES = 16 * 1024 * 1024  # manifest, reports, and the file system's own needs
 
 
@@ -233,8 +229,19 @@ def _only_ours(folder: Path, listed: Set[str] = frozenset()) -> bool:
     A checkpoint has the file names of an artifact: what edgepack wrote says so in its header.
     `listed` are names, relative to `folder`, that a journal vouches for.
     """
-    known = OWN_NAMES.union(listed, *(form.ours(folder) for form in formats.every()))
-    return all(_is_ours(entry, known) for entry in folder.iterdir())
+    entries = list(folder.iterdir())
+    if not entries:
+        return True
+    known = own_names().union(listed, *(form.ours(folder) for form in formats.every()))
+    return all(_is_ours(entry, known) for entry in entries)
+
+
+def own_names() -> frozenset[str]:
+    """What a package has beside its artifacts, and a write on its way."""
+    from edgepack.manifest.folder import MANIFEST, REPORT
+
+    hidden = (f".{MANIFEST}.partial", f".{REPORT}.partial", journal.NAME)
+    return frozenset((MANIFEST, REPORT, "model.sig", *hidden))
 
 
 def _is_ours(entry: Path, known: frozenset[str]) -> bool:

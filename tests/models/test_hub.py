@@ -94,12 +94,17 @@ class Handler(BaseHTTPRequestHandler):
         return self.send(200, json.dumps(info).encode())
 
     def file(self, name, path):
+        part = self.headers.get("Range")
         if self.command == "GET":
-            self.server.fetched.append(path)
+            self.server.fetched.append(f"{path} {part}" if part else path)
         found = self.server.repositories[name] / path
         if not found.is_file():
             return self.send(404, code="EntryNotFound")
-        return self.send(200, found.read_bytes(), etag=digest(found), cut=path in self.server.cut)
+        body = found.read_bytes()
+        if part:
+            start, stop = part.removeprefix("bytes=").split("-")
+            return self.send(206, body[int(start) : int(stop) + 1])
+        return self.send(200, body, etag=digest(found), cut=path in self.server.cut)
 
     def send(self, status, body=b"", code=None, etag=None, cut=False):
         self.send_response(status)
@@ -182,9 +187,41 @@ def test_a_checkpoint_is_fetched_once_and_found_offline_again(hub, ask, tmp_path
     assert hub.fetched == []
 
 
-def test_the_shape_of_a_model_is_one_file(hub, ask):
+HEADS = [
+    "config.json",
+    "model-00001-of-00002.safetensors bytes=0-100000",
+    "model-00002-of-00002.safetensors bytes=0-100000",
+    "model.safetensors.index.json",
+]
+
+
+def test_the_shape_of_a_model_is_config_json_and_the_heads_of_its_weights(hub, ask):
     assert ask("shape", "org/whole") == (0, "org/whole")
-    assert hub.fetched == ["config.json"]
+    assert sorted(hub.fetched) == HEADS
+
+
+def test_weights_that_are_another_models_are_found_without_fetching_them(hub, ask):
+    config = hub.repositories["org/whole"] / "config.json"
+    config.write_text(
+        config.read_text().replace('"num_hidden_layers": 2', '"num_hidden_layers": 3')
+    )
+    code, said = ask("shape", "org/whole")
+    assert code == 5
+    assert "tensor 'model.layers.2" in said
+    assert sorted(hub.fetched) == HEADS
+
+
+def test_heads_that_are_no_safetensors(hub, ask):
+    shard = hub.repositories["org/whole"] / "model-00002-of-00002.safetensors"
+    shard.write_bytes(b"\x10" + bytes(7) + b"not a JSON head." + bytes(100))
+    code, said = ask("shape", "org/whole")
+    assert code == 5, said
+    assert "its weights are no safetensors" in said
+
+
+def test_without_a_network_config_json_alone_is_the_shape(hub, ask):
+    assert ask("shape", "org/whole")[0] == 0
+    assert ask("shape", "org/whole", HF_HUB_OFFLINE="1") == (0, "org/whole")
 
 
 def test_a_repository_of_pickles(hub, ask):

@@ -106,6 +106,8 @@ def _rotary(decoder: Decoder) -> Pairs:
     rope = _first(decoder, lambda attention: attention.window is None) or ropes[0]
     yield "rope.freq_base", rope.base
     yield "rope.dimension_count", rope.dimensions
+    if not any(each.dimensions for each in ropes):
+        yield "rope.scaling.finetuned", False  # how a loader is told to rotate nothing
     if rope.scaling:
         yield from _scaling(rope, rope.scaling)
     near = _first(decoder, lambda attention: attention.window is not None)

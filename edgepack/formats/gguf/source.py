@@ -22,7 +22,8 @@ from edgepack.models.source import stamp
 from edgepack.quant.schemes.mix import quantizable
 from edgepack.quant.schemes.rules import DOWN, EMBEDDING, GATE, HEAD, OUT, UP, K, Q, V
 
-RULED: Final = frozenset({EMBEDDING, HEAD, Q, K, V, OUT, GATE, UP, DOWN})
+_FEED_FORWARD = (f"{part}.weight" for part in (GATE, UP, DOWN))
+RULED: Final = frozenset({EMBEDDING, HEAD, Q, K, V, OUT, *_FEED_FORWARD})
 """Matrices of dense decoders; for others, such as experts, llama.cpp has rules of their own."""
 
 

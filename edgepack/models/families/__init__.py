@@ -50,9 +50,14 @@ def states_dtype(config: Config) -> bool:
     return any(config.values.get(key) is not None for key in DTYPE_KEYS)
 
 
+def is_quantized(config: Config) -> bool:
+    """Whether the checkpoint's weights are already quantized: others than its Decoder's."""
+    return bool(config.values.get("quantization_config"))
+
+
 def check_precision(config: Config) -> None:
     """Raises Unsupported where the checkpoint's weights are already quantized."""
-    if config.values.get("quantization_config"):
+    if is_quantized(config):
         method = config.section("quantization_config").text("quant_method", "unknown")
         raise Unsupported(
             f"{config.path}: the checkpoint is already quantized ({method})",

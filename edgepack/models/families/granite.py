@@ -6,7 +6,7 @@ from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder, GgufNaming, Layer
 from edgepack.models.families.dense import dense_decoder
 
-GGUF = GgufNaming("granite", interleaved_rope=True)
+GGUF = GgufNaming("granite", interleaved_rope=True, divided_logits=True)
 
 
 def decoder(config: Config) -> Decoder:

@@ -25,7 +25,7 @@ from edgepack.models.families.layout import (
 from edgepack.models.families.parts import Block, attention, router
 from edgepack.models.families.rotary import rope
 
-GGUF = GgufNaming("granitemoe", interleaved_rope=True)
+GGUF = GgufNaming("granitemoe", interleaved_rope=True, divided_logits=True)
 
 
 def decoder(config: Config) -> Decoder:

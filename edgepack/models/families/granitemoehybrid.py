@@ -30,7 +30,7 @@ from edgepack.models.families.parts import Block, attention
 from edgepack.models.families.recurrent import Mamba2
 from edgepack.models.families.rotary import rope
 
-GGUF = GgufNaming("granitehybrid", interleaved_rope=True)  # where any layer is recurrent
+GGUF = GgufNaming("granitehybrid", interleaved_rope=True, divided_logits=True)
 MAMBA = ("mamba", "linear_attention")  # as transformers 4 and 5 spell it
 ATTENTION = ("attention", "full_attention")
 
@@ -67,10 +67,17 @@ def decoder(config: Config) -> Decoder:
         config,
         tuple(parts[kind] for kind in kinds),
         weights,
-        gguf=GGUF if recurrent else granitemoe.GGUF if inner.experts else granite.GGUF,
+        gguf=naming(kinds, inner),
         context_length=config.integer("max_position_embeddings"),
     )
     return multiplied(config, made)
+
+
+def naming(kinds: tuple[str, ...], inner: FeedForward) -> GgufNaming:
+    """llama.cpp takes a model without recurrence for one of Granite 3."""
+    if any(kind in MAMBA for kind in kinds):
+        return GGUF
+    return granitemoe.GGUF if inner.experts else granite.GGUF
 
 
 def attention_facts(config: Config) -> Attention:

@@ -23,6 +23,8 @@ from typing import TypeVar, cast
 
 import numba
 from numba import types
+from numba.core.caching import FunctionCache
+from numba.core.runtime.nrt import rtsys
 
 from edgepack.quant.kernels import announce
 
@@ -79,10 +81,31 @@ def _compile(function: Kernel, *arguments: object) -> Kernel:
     if folder is not None:
         try:
             with _numba_cache_dir(folder):
-                return cast(Kernel, numba.njit(signature, cache=True, **_OPTIONS)(function))
+                return _cached(function, signature)
         except (OSError, EOFError, pickle.UnpicklingError):  # it is full, or was cut off
             _forget(folder, name)
     return cast(Kernel, numba.njit(signature, **_OPTIONS)(function))
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """numba's, but that machine code is loaded without readying the compiler for it.
+
+    That takes a quarter of a second, and has its place when something is compiled.
+    """
+
+    def load_overload(self, signature: object, target: object) -> object:
+        rtsys.initialize(target)
+        with self._guard_against_spurious_io_errors():
+            return self._load_overload(signature, target)
+
+
+def _cached(function: Kernel, signature: object) -> Kernel:
+    """As `njit(signature, cache=True)`."""
+    dispatcher = numba.njit(**_OPTIONS)(function)
+    dispatcher._cache = _Cache(function)
+    dispatcher.compile(signature)
+    dispatcher.disable_compile()
+    return cast(Kernel, dispatcher)
 
 
 def _forget(folder: Path, name: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Final
 
 from edgepack.models.decoder import Decoder, Weight
@@ -86,7 +87,8 @@ class GgufScheme:
 
         Raises UsageError for an override that is of no weight.
         """
-        self.overrides.check(filter(quantizable, decoder.weights))
+        if self.overrides.tensors:
+            self.overrides.check(filter(quantizable, decoder.weights))
         chosen = dict(self._choices(decoder))
         return tuple(
             Assignment(weight, fitting(chosen[weight], weight.shape[-1]))
@@ -189,12 +191,13 @@ def overridden(scheme: GgufScheme, overrides: Overrides, *, measured: bool = Fal
 
 def quantizable(weight: Weight) -> bool:
     """Whether a scheme may touch this weight; all others are F32."""
-    return (
-        len(weight.shape) > 1
-        and weight.role.endswith("weight")
-        and not weight.role.endswith(KEPT)
-        and not _named(weight, HALVED)
-    )
+    return len(weight.shape) > 1 and _is_quantized(weight.role)
+
+
+@cache
+def _is_quantized(role: str) -> bool:
+    named = role.endswith("weight") and not role.endswith(KEPT)
+    return named and not any(part in role for part in HALVED)
 
 
 def fitting(encoding: BlockEncoding, columns: int) -> BlockEncoding:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 ANY = ""  # part
 EMBEDDING, HEAD = "token_embd.weight", "output.weight"
@@ -21,6 +22,7 @@ _PARTS = (
 )  # fmt: skip
 
 
+@cache  # roles are few, and asked for every weight of every model that is weighed
 def part_of(role: str) -> str:
     """The part of the model that rules ask for: those of V are for what is fused with V, too, and
     those of the feed-forward for its experts. ANY for what no rule names."""
