@@ -14,7 +14,7 @@ from edgepack.formats.gguf.layout import ALIGNMENT, ALIGNMENT_KEY
 from edgepack.formats.gguf.metadata import Value
 from edgepack.formats.gguf.reader import Head
 from edgepack.formats.gguf.tensors import GgufTensor, tensors_of
-from edgepack.formats.gguf.values import Array, stored_bytes
+from edgepack.formats.gguf.values import stored_bytes
 from edgepack.models import Decoder, Weight, families
 from edgepack.models.decoder import Attention, FeedForward, Layer, Rope
 from edgepack.models.families.layout import DEEPEST
