@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -104,12 +105,18 @@ def _columns(fits: Sequence[Fit], hardware: Hardware) -> list[str]:
 
 
 def _offered(hardware: Hardware) -> str:
-    """Bytes for a model, in every memory that could hold one."""
-    places = hardware.places
-    several = len(places) > 1
-    return " or ".join(
-        format_bytes(place.memory.value or 0) + (f" on {place.name}" if several else "")
-        for place in places
+    """Bytes for a model, in every memory that could hold some of one."""
+    host = hardware.host
+    if not hardware.cards:
+        places = hardware.places
+    else:
+        places = (*hardware.cards, host) if host.memory.value is not None else hardware.cards
+    sizes = Counter((format_bytes(place.memory.value or 0), place.name) for place in places)
+    if len(sizes) == 1 and len(places) == 1:
+        return next(iter(sizes))[0]
+    return ", ".join(
+        f"{size} on {f'each of {count} ' if count > 1 else ''}{name}"
+        for (size, name), count in sizes.items()
     )
 
 
@@ -127,4 +134,11 @@ def _caches(rows: Sequence[Weighed]) -> str:
 
 
 def _range(speed: Speed | None) -> str:
-    return f"{speed.low:,.0f} to {speed.high:,.0f}" if speed else "unknown"
+    if speed is None:
+        return "unknown"
+    return f"{_rate(speed.low)} to {_rate(speed.high)}"
+
+
+def _rate(tokens: float) -> str:
+    """Slow ones with a digit more: 0.6 is not 1."""
+    return f"{tokens:,.0f}" if tokens >= 10 else f"{tokens:.1f}"

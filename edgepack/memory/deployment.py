@@ -12,8 +12,11 @@ Program = Literal["llama-cli", "llama-server", "mlx-lm", "onnxruntime-genai", "o
 DEFAULT_CONTEXT = 4096
 """Tokens a runtime makes room for unless told otherwise, where the model was trained for more."""
 
+MLX_PREFILL_STEP = 2048
+"""Tokens of a prompt that mlx-lm reads at once (`prefill_step_size` of its generate_step)."""
+
 CONTEXT_STEP = 256
-"""llama.cpp rounds every KV cache up to a multiple of this many cells."""
+"""llama.cpp rounds KV caches up to a multiple of this many cells; mlx-lm's grow by as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +102,16 @@ class Deployment:
         return padded(padded(self.context) // self.streams)
 
     def window_cells(self, window: int | None) -> int:
-        """The same for layers that look at `window` tokens: those of all sequences that share the
-        cache, and of one pass; never more than `cells`."""
-        if window is None:
+        """The same for layers that look at `window` tokens, None for all; never more than `cells`.
+
+        llama.cpp keeps the windows of all sequences that share the cache, and one pass; mlx-lm's
+        RotatingKVCache one window and all but one token of a step; onnxruntime-genai allocates
+        `max_length` for every layer.
+        """
+        if window is None or self.program == "onnxruntime-genai":
             return self.cells
+        if self.program == "mlx-lm":
+            return min(self.cells, window + MLX_PREFILL_STEP - 1)
         sequences = self.slots if self.unified else 1
         return padded(min(self.cells, window * sequences + self.batch_tokens))
 

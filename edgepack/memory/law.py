@@ -171,10 +171,17 @@ def copied_bytes(decoder: Decoder, scheme: Scheme, program: Program) -> int:
     return widened + embedding
 
 
-def footprint(decoder: Decoder, scheme: Scheme, deployment: Deployment) -> Footprint:
-    """Everything the program's process holds. Raises UsageError as kv_cache_bytes does."""
+def footprint(
+    decoder: Decoder, scheme: Scheme, deployment: Deployment, projector_bytes: int = 0
+) -> Footprint:
+    """Everything the program's process holds. Raises UsageError as kv_cache_bytes does.
+
+    `projector_bytes` are the weights of an encoder beside the decoder, such as the file that
+    llama.cpp's `--mmproj` loads.
+    """
     copies = copied_bytes(decoder, scheme, deployment.program)
-    return footprint_of(decoder, weight_bytes(decoder, scheme), deployment, copies)
+    weights = weight_bytes(decoder, scheme) + projector_bytes
+    return footprint_of(decoder, weights, deployment, copies)
 
 
 def footprint_of(

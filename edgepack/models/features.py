@@ -35,6 +35,7 @@ HEAD_BIAS, FUSED, DIFFERENT = "head bias", "fused projections", "layers that dif
 OWN_HEAD_NORMS, UNIT_HEADS = "a norm for each head", "heads of Q and K brought to one length"
 TEMPERATURE, GATED_OUTPUT = "scores scaled by position", "gated attention"
 WEIGHED_INPUT = "experts that read weighed inputs"
+GATED_SHARED, BIASED_CHOICE = "gated shared experts", "experts chosen by biased scores"
 STREAMS, LAYER_EMBEDDINGS = "several residual streams", "embeddings of every layer"
 LOW_RANK, SPARSE_ACTIVATION = "low-rank residuals", "sparse activations"
 VALUE_NORM = "normed heads of V"

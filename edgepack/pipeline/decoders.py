@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from edgepack import models
-from edgepack.pipeline.fit import Settings, Weighed, table, weigh
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from edgepack.hardware import Hardware
     from edgepack.models import Checkpoint
     from edgepack.pipeline.choice import Choice, Chosen
+    from edgepack.pipeline.fit import Settings, Weighed
     from edgepack.pipeline.progress import Report
     from edgepack.pipeline.quantize import Planned
     from edgepack.pipeline.validate import Corpus
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class DecoderWork:
     """Of `source` config.json is read at once, the rest when `model` is asked for.
 
-    What encodes and measures is imported when it is first needed: `fit` needs neither.
+    What weighs, encodes and measures is imported when it is first needed: no verb needs all.
     """
 
     def __init__(self, source: str) -> None:
@@ -63,9 +63,13 @@ class DecoderWork:
             runtimes.require(form.name)
 
     def table(self, hardware: Hardware, settings: Settings, choice: Choice) -> tuple[Weighed, ...]:
+        from edgepack.pipeline.fit import table
+
         return table(self._decoder, hardware, settings, choice)
 
     def weigh(self, hardware: Hardware, settings: Settings, choice: Choice) -> tuple[Weighed, ...]:
+        from edgepack.pipeline.fit import weigh
+
         return weigh(self._decoder, hardware, settings, choice)
 
     def plan(self, chosen: Chosen, options: Options) -> tuple[Planned, ...]:

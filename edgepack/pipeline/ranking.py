@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from edgepack.errors import DoesNotFit
 from edgepack.hardware import Hardware
 from edgepack.memory import DEFAULT_CONTEXT
+from edgepack.memory.fit import FLOOR_BITS
 from edgepack.memory.requirements import Requirement, meets, requirements
 from edgepack.models import catalogue
 from edgepack.models.catalogue import CatalogueEntry
@@ -30,7 +31,8 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Models that fit, those fast enough to read along first, and of them the largest first."""
+    """Models that fit: first those fast enough to read along that keep four bits, then those fast
+    enough, then the others; each the largest first."""
 
     hardware: Hardware
     context: int
@@ -65,7 +67,7 @@ def rank(
         for ranked in _ranked(catalogue.entry(name), hardware, settings, choice)
         if meets(ranked.weighed.fit, asked)
     ]
-    found.sort(key=lambda each: (_readable(each), each.parameters), reverse=True)
+    found.sort(key=_order, reverse=True)
     context = settings.context or DEFAULT_CONTEXT
     return Ranking(hardware, context, len(names), tuple(found), asked)
 
@@ -86,6 +88,7 @@ def _ranked(
     yield Ranked(entry.name, entry.repository, entry.parameters, row)
 
 
-def _readable(ranked: Ranked) -> bool:
-    decode = ranked.weighed.fit.decode
-    return decode is None or decode.high >= SLOW
+def _order(ranked: Ranked) -> tuple[bool, bool, int]:
+    fit = ranked.weighed.fit
+    readable = fit.decode is None or fit.decode.high >= SLOW
+    return readable, readable and fit.bits >= FLOOR_BITS, ranked.parameters

@@ -98,7 +98,70 @@ def test_a_small_card_does_not_cap_a_large_host(run, reasoner, tmp_path):
     rows = {line.split()[0]: line for line in lines if " yes " in line or " tight " in line}
     assert rows["F16"].endswith("CPU")
     assert rows["Q4_K_M"].endswith("Small Card")
-    assert "18.0 MiB on Small Card or 128.0 GiB on CPU for a model" in done.out
+    assert "18.0 MiB on Small Card, 128.0 GiB on CPU for a model" in done.out
     assert "note: F16 does not fit Small Card alone: it runs on CPU" in done.out
     shown = run("profiles", "show", "small-card", XDG_CONFIG_HOME=str(tmp_path)).out
     assert "or, on the CPU" in shown
+
+
+def test_a_catalogue_name_is_weighed_offline(run):
+    done = run("fit", "deepseek-r1-distill-qwen-7b", "--device", "mac-mini-m4-16gb")
+    assert done.code == 0
+    assert "7.6B parameters, trained for 131,072 tokens" in done.out
+
+
+def test_what_is_required_holds_or_exits_3(run):
+    command = ("fit", "llama-3.1-8b", "--device", "pi5-8gb", "--require")
+    assert run(*command, "ctx>=8192,memory<=7G").code == 0
+    done = run(*command, "ctx>=8192,tps>=20", "--json")
+    assert done.code == 3
+    assert json.loads(done.out)["error"]["code"] == "does_not_fit"
+    (row,) = [row for row in done.result["fits"] if row["scheme"] == "Q5_K_M"]
+    assert row["fits"]
+    assert [told.split()[0] for told in row["unmet"]] == ["tps"]
+    assert run(*command, "speed>=20").code == 2
+
+
+def test_a_draft_is_weighed_beside_its_target(run):
+    command = ("fit", "llama-3.1-8b", "--device", "rtx-4090", "--scheme", "Q4_K_M", "--draft")
+    (pair,) = run(*command, "llama-3.2-1b", "--json").result["pairs"]
+    assert pair["fits"]
+    target, draft = pair["target"], pair["draft"]
+    assert target["placement"]["parts"][0]["place"]["memory"]["value"] == (
+        draft["placement"]["parts"][0]["place"]["memory"]["value"]
+        - draft["placement"]["parts"][0]["bytes"]
+    )
+    assert pair["speedups"][-1]["times"] > pair["speedups"][0]["times"] > 1
+    assert "with its draft" in run(*command, "llama-3.2-1b").out
+    done = run(*command, "qwen2.5-0.5b")
+    assert done.code == 2
+    assert "vocabularies of 128256 and 151936 tokens" in done.err
+
+
+def test_without_a_model_the_catalogue_is_ranked(run):
+    done = run("fit", "--device", "pi5-8gb", "--ctx", "8192", "--require", "tps>=3", "--json")
+    assert done.code == 0
+    models = done.result["models"]
+    assert all(model["comfortable"] and model["decode"]["low"] >= 3 for model in models)
+    order = [
+        (m["decode"]["high"] >= 5, m["decode"]["high"] >= 5 and m["bits"] >= 4, m["parameters"])
+        for m in models
+    ]
+    assert order == sorted(order, reverse=True)
+    assert len(models) < done.result["considered"]
+    assert run("fit", "--device", "pi5-8gb", "--require", "tps>=1000000").code == 3
+    assert run("fit", "--device", "pi5-8gb", "--draft", "qwen3-0.6b").code == 2
+
+
+def test_two_cards_share_what_one_cannot_hold(run):
+    done = run("fit", "llama-3.3-70b", "--device", "2x rtx-3090", "--scheme", "Q4_K_M", "--json")
+    (row,) = done.result["fits"]
+    assert row["placement"]["kind"] == "split"
+    assert [part["layers"] for part in row["placement"]["parts"]] == [40, 40, 0]
+
+
+def test_a_server_has_four_slots(run):
+    command = ("fit", "qwen3-8b", "--device", "rtx-4090", "--program", "llama-server", "--json")
+    assert run(*command).result["fits"][0]["deployment"]["slots"] == 4
+    assert run(*command, "--slots", "2").result["fits"][0]["deployment"]["slots"] == 2
+    assert run("fit", "qwen3-8b", "--program", "llama").code == 2

@@ -1,11 +1,14 @@
 """Decoders and devices made by hand, and the planner's figures."""
 
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from edgepack.hardware import Accelerator, Cpu, Figure, Hardware
+from edgepack.models import catalogue, families
+from edgepack.models.config import Config
 from edgepack.models.decoder import (
     Attention,
     Decoder,
@@ -66,17 +69,30 @@ def _decoder(shape):
 
 @pytest.fixture(scope="session")
 def golden():
-    """The planner's figures, with a Decoder per model."""
+    """The planner's figures: (models, each with its Decoder; settings)."""
     figures = json.loads(GOLDEN.read_text())
-    return [model | {"decoder": _decoder(model)} for model in figures["models"]], [
-        dict(setting) for setting in figures["settings"]
+    configs = {model["name"]: model["config"] for model in figures["models"]}
+
+    def decoder(name):
+        if configs[name] is None:
+            return catalogue.entry(name).decoder
+        return families.decoder(Config(Path(name), configs[name]))
+
+    return [model | {"decoder": decoder(model["name"])} for model in figures["models"]], figures[
+        "settings"
     ]
 
 
+class _Catalogue:
+    @cache  # noqa: B019  # as long as the tests run
+    def __getitem__(self, name):
+        return catalogue.entry(name).decoder
+
+
 @pytest.fixture(scope="session")
-def decoders(golden):
-    """Decoders by the name of the published model."""
-    return {model["name"]: model["decoder"] for model in golden[0]}
+def decoders():
+    """Decoders by the catalogue's names."""
+    return _Catalogue()
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,8 @@ PUBLISHED: dict[str, tuple[int, dict[str, Any]]] = {
         num_experts=128, num_experts_per_tok=8, moe_intermediate_size=768)),
     "Qwen3-235B-A22B": (235_093_634_560, of("qwen3_moe", 4096, 12288, 94, 64, 4, 151936,
         head_dim=128, num_experts=128, num_experts_per_tok=8, moe_intermediate_size=1536)),
+    "gemma-2b": (2_506_172_416, of("gemma", 2048, 16384, 18, 8, 1, 256000, head_dim=256)),
+    "gemma-7b": (8_537_680_896, of("gemma", 3072, 24576, 28, 16, 16, 256000, head_dim=256)),
     "gemma-2-2b": (2_614_341_888, of("gemma2", 2304, 9216, 26, 8, 4, 256000, head_dim=256)),
     "gemma-2-9b": (9_241_705_984, of("gemma2", 3584, 14336, 42, 16, 8, 256000, head_dim=256)),
     "gemma-2-27b": (27_227_128_320, of("gemma2", 4608, 36864, 46, 32, 16, 256000, head_dim=128)),

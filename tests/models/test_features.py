@@ -49,6 +49,8 @@ def test_the_plainest_decoder_has_no_features():
         (with_attention(qk_norm="whole"), features.WHOLE_NORM),
         (with_attention(rope=Rope(1e4, 4)), features.PARTIAL_ROTARY),
         (with_attention(rope=Rope(1e4, 0)), features.NO_ROTARY),
+        (with_attention(rope=Rope(1e4, 8, neighbours=True)), features.NEIGHBOURS),
+        (replace(PLAIN, beyond=frozenset({features.STREAMS})), features.STREAMS),
         (replace(PLAIN, norm="layer"), features.LAYER_NORM),
         (replace(PLAIN, norm_place="after"), features.NORM_PLACE),
         (replace(PLAIN, parallel=True), features.PARALLEL),

@@ -100,7 +100,7 @@ def test_a_scheme_asked_for_by_name_that_does_not_fit():
 def test_one_scheme_can_be_weighed_alone():
     table = fit(REASONER, Target(memory_bytes=GIB), Settings(), Choice(scheme="Q5_1"))
     assert [row.fit.scheme for row in table.rows] == ["Q5_1"]
-    assert table.nothing_fits is None
+    assert table.error is None
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from edgepack import __version__
-from edgepack.errors import Unsupported
+from edgepack.formats.gguf.hyperparameters import hyperparameters
 from edgepack.formats.importance import Importance
-from edgepack.models import Checkpoint, Decoder, Tokenizer
-from edgepack.models.decoder import Attention
+from edgepack.models import Checkpoint, Tokenizer
 from edgepack.quant.schemes.mix import GgufScheme
 from edgepack.units import format_count
 
@@ -40,7 +39,7 @@ def metadata(
     """Every key but `general.architecture`, which a GGUF writer puts first itself."""
     return {
         **dict(_general(checkpoint, scheme)),
-        **dict(_decoder(checkpoint.decoder)),
+        **dict(hyperparameters(checkpoint.decoder)),
         **dict(_tokenizer(checkpoint.tokenizer)),
         **dict(quantization(scheme, importance)),
     }
@@ -97,38 +96,6 @@ def _provenance(checkpoint: Checkpoint) -> Iterator[tuple[str, Value]]:
         if "/" in base:
             yield f"general.base_model.{index}.organization", base.split("/")[0]
             yield f"general.base_model.{index}.repo_url", f"https://huggingface.co/{base}"
-
-
-def _decoder(decoder: Decoder) -> Iterator[tuple[str, Value]]:
-    attention, feed_forward = _uniform(decoder)
-    arch = decoder.gguf.architecture
-    yield f"{arch}.vocab_size", decoder.vocabulary
-    yield f"{arch}.context_length", decoder.context_length
-    yield f"{arch}.embedding_length", decoder.width
-    yield f"{arch}.block_count", len(decoder.layers)
-    yield f"{arch}.feed_forward_length", feed_forward
-    yield f"{arch}.attention.head_count", attention.heads
-    yield f"{arch}.attention.head_count_kv", attention.kv_heads
-    yield f"{arch}.attention.key_length", attention.head_dim
-    yield f"{arch}.attention.value_length", attention.head_dim
-    yield f"{arch}.attention.layer_norm_rms_epsilon", decoder.norm_epsilon
-    rope = attention.rope
-    yield f"{arch}.rope.freq_base", rope.base
-    yield f"{arch}.rope.dimension_count", rope.dimensions
-    if rope.scaling and rope.scaling.kind == "linear":
-        yield f"{arch}.rope.scaling.type", "linear"
-        yield f"{arch}.rope.scaling.factor", rope.scaling.factor
-
-
-def _uniform(decoder: Decoder) -> tuple[Attention, int]:
-    """The attention and feed-forward width that all layers share, as these architectures need."""
-    if len(set(decoder.layers)) != 1:
-        raise Unsupported(
-            f"the layers of this {decoder.gguf.architecture} model differ from each other",
-            "its GGUF architecture has one description for all layers",
-        )
-    layer = decoder.layers[0]
-    return layer.attention, layer.feed_forward.width
 
 
 def _tokenizer(tokenizer: Tokenizer) -> Iterator[tuple[str, Value]]:

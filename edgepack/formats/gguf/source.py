@@ -17,7 +17,7 @@ from edgepack.formats.gguf.tensors import GgufTensor, tensors_of
 from edgepack.formats.gguf.values import stored_bytes
 from edgepack.models import Decoder, Weight, families
 from edgepack.models.decoder import Attention, FeedForward, Layer, Rope
-from edgepack.models.families.layout import DEEPEST
+from edgepack.models.families.shared.layout import DEEPEST
 from edgepack.models.source import stamp
 from edgepack.quant.schemes.mix import quantizable
 from edgepack.quant.schemes.rules import DOWN, EMBEDDING, GATE, HEAD, OUT, UP, K, Q, V

@@ -14,18 +14,14 @@ from functools import cache
 from edgepack.errors import Unsupported
 from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder, GgufNaming
-from edgepack.models.families.keys import read_whole
+from edgepack.models.families.shared.keys import read_whole
 
 DTYPE_KEYS = ("dtype", "torch_dtype")  # of transformers 5, and before
-NOT_FAMILIES = frozenset(  # what families share
-    ("dense", "keys", "latent", "layout", "parts", "recurrent", "rotary", "sparse")
-)
 
 
 def known() -> tuple[str, ...]:
     """The `model_type` values edgepack can read: the modules of this folder."""
-    names = (module.name for module in pkgutil.iter_modules(__path__))
-    return tuple(sorted(name for name in names if name not in NOT_FAMILIES))
+    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.ispkg))
 
 
 def naming(architecture: str) -> GgufNaming:

@@ -13,7 +13,7 @@ from edgepack.models.decoder import (
     Layer,
     Weight,
 )
-from edgepack.models.families.layout import (
+from edgepack.models.families.shared.layout import (
     FULL,
     KINDS,
     SLIDING,
@@ -24,8 +24,8 @@ from edgepack.models.families.layout import (
     heads,
     layer_kinds,
 )
-from edgepack.models.families.parts import Block, attention, feed_forward
-from edgepack.models.families.rotary import rope
+from edgepack.models.families.shared.parts import Block, attention, feed_forward
+from edgepack.models.families.shared.rotary import rope
 
 GGUF = GgufNaming("cohere2", window_period=4)
 

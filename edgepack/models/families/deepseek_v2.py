@@ -2,8 +2,8 @@
 
 from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder, Experts, GgufNaming
-from edgepack.models.families.latent import latent_decoder
-from edgepack.models.families.layout import MOST_EXPERTS, bounded, fixed
+from edgepack.models.families.shared.latent import latent_decoder
+from edgepack.models.families.shared.layout import MOST_EXPERTS, bounded, fixed
 
 GGUF = GgufNaming("deepseek2")
 

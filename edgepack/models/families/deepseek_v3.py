@@ -1,9 +1,12 @@
 """DeepSeek-V3, V3.1 and R1, without the layer that predicts a further token."""
 
+from dataclasses import replace
+
 from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder, Experts, GgufNaming
-from edgepack.models.families.latent import latent_decoder
-from edgepack.models.families.layout import MOST_EXPERTS, bounded, fixed
+from edgepack.models.families.shared.latent import latent_decoder
+from edgepack.models.families.shared.layout import MOST_EXPERTS, bounded, fixed
+from edgepack.models.features import BIASED_CHOICE
 
 GGUF = GgufNaming("deepseek2")
 
@@ -20,6 +23,7 @@ def decoder(config: Config) -> Decoder:
         groups=config.integer("n_group", 8),
         groups_used=config.integer("topk_group", 4),
     )
-    return latent_decoder(
+    made = latent_decoder(
         config, mixture, gguf=GGUF, neighbours=config.flag("rope_interleave", True)
     )
+    return replace(made, beyond=frozenset({BIASED_CHOICE}))

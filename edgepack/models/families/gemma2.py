@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from edgepack.models.config import Config
 from edgepack.models.decoder import Attention, Decoder, FeedForward, GgufNaming, Layer, Weight
-from edgepack.models.families.layout import (
+from edgepack.models.families.shared.layout import (
     FULL,
     KINDS,
     SLIDING,
@@ -17,8 +17,8 @@ from edgepack.models.families.layout import (
     heads,
     layer_kinds,
 )
-from edgepack.models.families.parts import Block, attention, feed_forward
-from edgepack.models.families.rotary import rope
+from edgepack.models.families.shared.parts import Block, attention, feed_forward
+from edgepack.models.families.shared.rotary import rope
 
 GGUF = GgufNaming("gemma2", window_period=2)
 

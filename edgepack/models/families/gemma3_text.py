@@ -5,7 +5,7 @@ from dataclasses import replace
 from edgepack.models.config import Config
 from edgepack.models.decoder import Attention, Decoder, GgufNaming, Layer
 from edgepack.models.families.gemma2 import around, feed_forward_facts, weights
-from edgepack.models.families.layout import (
+from edgepack.models.families.shared.layout import (
     FULL,
     KINDS,
     SLIDING,
@@ -16,7 +16,8 @@ from edgepack.models.families.layout import (
     heads,
     layer_kinds,
 )
-from edgepack.models.families.rotary import local_rope, rope
+from edgepack.models.families.shared.parts import Frame
+from edgepack.models.families.shared.rotary import local_rope, rope
 
 GGUF = GgufNaming("gemma3", window_period=6)
 
@@ -48,7 +49,7 @@ def decoder(config: Config, prefix: str = "model") -> Decoder:
         weights,
         gguf=GGUF,
         context_length=config.integer("max_position_embeddings", 131072),
-        prefix=prefix,
+        frame=Frame(prefix),
         tied=True,
     )
     return replace(around(made), logit_softcap=factor(config, "final_logit_softcapping"))

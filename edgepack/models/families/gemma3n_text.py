@@ -7,7 +7,7 @@ from edgepack.errors import DamagedInput
 from edgepack.models.config import Config
 from edgepack.models.decoder import Attention, Decoder, FeedForward, GgufNaming, Layer, Weight
 from edgepack.models.families.gemma2 import weights as gemma_weights
-from edgepack.models.families.layout import (
+from edgepack.models.families.shared.layout import (
     FULL,
     KINDS,
     SLIDING,
@@ -22,8 +22,8 @@ from edgepack.models.families.layout import (
     integers,
     layer_kinds,
 )
-from edgepack.models.families.parts import Block
-from edgepack.models.families.rotary import local_rope, rope
+from edgepack.models.families.shared.parts import Block, Frame
+from edgepack.models.families.shared.rotary import local_rope, rope
 from edgepack.models.features import (
     LAYER_EMBEDDINGS,
     LOW_RANK,
@@ -52,7 +52,7 @@ def decoder(config: Config) -> Decoder:
         weights,
         gguf=GGUF,
         context_length=config.integer("max_position_embeddings", 32768),
-        prefix=PREFIX,
+        frame=Frame(PREFIX),
         tied=True,
     )
     vocabulary = config.integer("vocab_size_per_layer_input", 262144)

@@ -17,7 +17,7 @@ from edgepack.models.decoder import (
     Layer,
     Weight,
 )
-from edgepack.models.families.layout import (
+from edgepack.models.families.shared.layout import (
     FULL,
     KINDS,
     MOST_EXPERTS,
@@ -29,8 +29,8 @@ from edgepack.models.families.layout import (
     heads,
     layer_kinds,
 )
-from edgepack.models.families.parts import Block, attention, router
-from edgepack.models.families.rotary import rope
+from edgepack.models.families.shared.parts import Block, attention, router
+from edgepack.models.families.shared.rotary import rope
 
 GGUF = GgufNaming("gpt-oss", window_period=2)
 

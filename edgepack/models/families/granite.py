@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder, GgufNaming, Layer
-from edgepack.models.families.dense import dense_decoder
+from edgepack.models.families.shared.dense import dense_decoder
 
 GGUF = GgufNaming("granite", interleaved_rope=True, divided_logits=True)
 

@@ -1,4 +1,4 @@
-"""Granite 3.x mixtures: experts whose gate and up are one tensor."""
+"""Granite 3.x mixtures: experts whose gate and up are one tensor, with a shared one or none."""
 
 from collections.abc import Iterator
 
@@ -13,17 +13,18 @@ from edgepack.models.decoder import (
     Weight,
 )
 from edgepack.models.families.granite import multiplied
-from edgepack.models.families.layout import (
+from edgepack.models.families.shared.layout import (
     MOST_EXPERTS,
     activation,
     assemble,
     bounded,
+    count,
     depth,
     fixed,
     heads,
 )
-from edgepack.models.families.parts import Block, attention, router
-from edgepack.models.families.rotary import rope
+from edgepack.models.families.shared.parts import Block, attention, router
+from edgepack.models.families.shared.rotary import rope
 
 GGUF = GgufNaming("granitemoe", interleaved_rope=True, divided_logits=True)
 
@@ -32,7 +33,11 @@ def decoder(config: Config) -> Decoder:
     fixed(config, position_embedding_type="rope")
     queries, shared, size = heads(config)
     bias = config.flag("attention_bias")
-    inner = FeedForward(0, activation=activation(config, "hidden_act"), experts=mixture(config))
+    inner = FeedForward(
+        count(config, "shared_intermediate_size"),
+        activation=activation(config, "hidden_act"),
+        experts=mixture(config),
+    )
     layer = Layer(Attention(queries, shared, size, rope(config, size), bias, bias), inner)
     made = assemble(
         config,
@@ -54,12 +59,10 @@ def mixture(config: Config) -> Experts:
 
 
 def weights(block: Block, layer: Layer) -> Iterator[Weight]:
-    facts = layer.feed_forward.experts
-    assert facts is not None
     yield from block.norm("attn_norm", "input_layernorm")
     yield from attention(block, layer.attention)
     yield from block.norm("ffn_norm", "post_attention_layernorm")
-    yield from expert_weights(block, facts)
+    yield from forward_weights(block, layer.feed_forward)
 
 
 def expert_weights(block: Block, facts: Experts) -> Iterator[Weight]:
@@ -71,4 +74,18 @@ def expert_weights(block: Block, facts: Experts) -> Iterator[Weight]:
         )
     yield block.weight(
         "ffn_down_exps.weight", f"{at}.output_linear.weight", number, block.width, inner
+    )
+
+
+def forward_weights(block: Block, facts: FeedForward) -> Iterator[Weight]:
+    if facts.experts:
+        yield from expert_weights(block, facts.experts)
+    if not facts.width:
+        return
+    suffix = "_shexp" if facts.experts else ""
+    for role in (f"ffn_gate{suffix}.weight", f"ffn_up{suffix}.weight"):
+        source = "shared_mlp.input_linear.weight"
+        yield block.weight(role, source, facts.width, block.width, split=True)
+    yield from block.linear(
+        f"ffn_down{suffix}", "shared_mlp.output_linear", block.width, facts.width
     )

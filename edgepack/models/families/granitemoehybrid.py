@@ -16,8 +16,8 @@ from edgepack.models.decoder import (
 )
 from edgepack.models.families import granite, granitemoe
 from edgepack.models.families.granite import multiplied
-from edgepack.models.families.granitemoe import expert_weights, mixture
-from edgepack.models.families.layout import (
+from edgepack.models.families.granitemoe import forward_weights, mixture
+from edgepack.models.families.shared.layout import (
     activation,
     assemble,
     count,
@@ -26,9 +26,9 @@ from edgepack.models.families.layout import (
     heads,
     layer_kinds,
 )
-from edgepack.models.families.parts import Block, attention
-from edgepack.models.families.recurrent import Mamba2
-from edgepack.models.families.rotary import rope
+from edgepack.models.families.shared.parts import Block, attention
+from edgepack.models.families.shared.recurrent import Mamba2
+from edgepack.models.families.shared.rotary import rope
 
 GGUF = GgufNaming("granitehybrid", interleaved_rope=True, divided_logits=True)
 MAMBA = ("mamba", "linear_attention")  # as transformers 4 and 5 spell it
@@ -104,15 +104,3 @@ def mamba(config: Config) -> Mamba2:
             "it must be mamba_expand x hidden_size, and a multiple of mamba_n_groups",
         )
     return made
-
-
-def forward_weights(block: Block, facts: FeedForward) -> Iterator[Weight]:
-    if facts.experts:
-        yield from expert_weights(block, facts.experts)
-    suffix = "_shexp" if facts.experts else ""
-    for role in (f"ffn_gate{suffix}.weight", f"ffn_up{suffix}.weight"):
-        source = "shared_mlp.input_linear.weight"
-        yield block.weight(role, source, facts.width, block.width, split=True)
-    yield from block.linear(
-        f"ffn_down{suffix}", "shared_mlp.output_linear", block.width, facts.width
-    )

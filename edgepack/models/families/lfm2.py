@@ -13,7 +13,7 @@ from edgepack.models.decoder import (
     Recurrence,
     Weight,
 )
-from edgepack.models.families.layout import (
+from edgepack.models.families.shared.layout import (
     FULL,
     assemble,
     depth,
@@ -22,8 +22,8 @@ from edgepack.models.families.layout import (
     integers,
     layer_kinds,
 )
-from edgepack.models.families.parts import Block, attention, feed_forward
-from edgepack.models.families.rotary import rope
+from edgepack.models.families.shared.parts import Block, Frame, attention, feed_forward
+from edgepack.models.families.shared.rotary import rope
 
 GGUF = GgufNaming("lfm2")
 CONVOLUTION = "conv"
@@ -59,8 +59,7 @@ def decoder(config: Config) -> Decoder:
         epsilon=("norm_eps", 1e-5),
         context_length=config.integer("max_position_embeddings", 128000),
         tied=True,
-        output_norm="embedding_norm",
-        output_norm_role="token_embd_norm",
+        frame=Frame(norm="embedding_norm", norm_role="token_embd_norm"),
     )
 
 

@@ -2,7 +2,7 @@
 
 from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder, GgufNaming
-from edgepack.models.families.dense import dense_decoder
+from edgepack.models.families.shared.dense import dense_decoder
 
 GGUF = GgufNaming("llama", interleaved_rope=True, deep="shared")
 

@@ -3,7 +3,7 @@
 from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder
 from edgepack.models.families import llama4_text
-from edgepack.models.families.keys import text_part
+from edgepack.models.families.shared.keys import text_part
 
 GGUF = llama4_text.GGUF
 DEFAULTS = {  # of Llama4TextConfig: a nested section leaves out what equals them

@@ -14,7 +14,7 @@ from edgepack.models.decoder import (
     Layer,
     Weight,
 )
-from edgepack.models.families.layout import (
+from edgepack.models.families.shared.layout import (
     FULL,
     MOST_EXPERTS,
     activation,
@@ -26,8 +26,8 @@ from edgepack.models.families.layout import (
     layer_kinds,
     rotated_layers,
 )
-from edgepack.models.families.parts import Block, attention, feed_forward, router
-from edgepack.models.families.rotary import rope
+from edgepack.models.families.shared.parts import Block, Frame, attention, feed_forward, router
+from edgepack.models.families.shared.rotary import rope
 from edgepack.models.features import TEMPERATURE, UNIT_HEADS, WEIGHED_INPUT
 
 GGUF = GgufNaming("llama4", window_period=4, chunk=8192)
@@ -50,7 +50,7 @@ def decoder(config: Config, prefix: str = "model") -> Decoder:
         gguf=GGUF,
         epsilon=("rms_norm_eps", 1e-5),
         context_length=config.integer("max_position_embeddings"),
-        prefix=prefix,
+        frame=Frame(prefix),
     )
     beyond = {WEIGHED_INPUT: any(layer.feed_forward.experts for layer in layers)}
     beyond[UNIT_HEADS] = config.flag("use_qk_norm", True)

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder, GgufNaming
-from edgepack.models.families.dense import dense_decoder
-from edgepack.models.families.keys import read_whole
-from edgepack.models.families.layout import attended_context
+from edgepack.models.families.shared.dense import dense_decoder
+from edgepack.models.families.shared.keys import read_whole
+from edgepack.models.families.shared.layout import attended_context
 from edgepack.models.features import TEMPERATURE
 
 GGUF = GgufNaming("mistral3", interleaved_rope=True)

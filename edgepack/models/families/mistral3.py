@@ -5,7 +5,7 @@ from dataclasses import replace
 from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder
 from edgepack.models.families import ministral3, mistral
-from edgepack.models.families.keys import text_part
+from edgepack.models.families.shared.keys import text_part
 
 GGUF = ministral3.GGUF
 PREFIX = "language_model.model"

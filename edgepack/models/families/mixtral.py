@@ -12,7 +12,7 @@ from edgepack.models.decoder import (
     Layer,
     Weight,
 )
-from edgepack.models.families.layout import (
+from edgepack.models.families.shared.layout import (
     MOST_EXPERTS,
     activation,
     assemble,
@@ -21,8 +21,8 @@ from edgepack.models.families.layout import (
     depth,
     heads,
 )
-from edgepack.models.families.parts import Block, attention, experts, router
-from edgepack.models.families.rotary import rope
+from edgepack.models.families.shared.parts import Block, attention, experts, router
+from edgepack.models.families.shared.rotary import rope
 
 GGUF = GgufNaming("llama", interleaved_rope=True)
 NAMES = ("w1", "w3", "w2")  # gate, up, down

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from edgepack.models.config import Config
 from edgepack.models.decoder import Attention, Decoder, FeedForward, GgufNaming, Layer, Weight
-from edgepack.models.families.layout import activation, assemble, depth, heads
-from edgepack.models.families.parts import Block, attention, ungated
-from edgepack.models.families.rotary import rope
+from edgepack.models.families.shared.layout import activation, assemble, depth, heads
+from edgepack.models.families.shared.parts import Block, Frame, attention, ungated
+from edgepack.models.families.shared.rotary import rope
 
 GGUF = GgufNaming("nemotron")
 
@@ -29,7 +29,7 @@ def decoder(config: Config) -> Decoder:
         gguf=GGUF,
         context_length=config.integer("max_position_embeddings"),
         epsilon=("norm_eps", 1e-5),
-        norm_bias=True,
+        frame=Frame(norm_bias=True),
     )
     return replace(made, norm="layer", norm_offset=1.0)
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from edgepack.models.config import Config
 from edgepack.models.decoder import Attention, Decoder, FeedForward, GgufNaming, Layer, Weight
-from edgepack.models.families.layout import activation, assemble, depth, heads
-from edgepack.models.families.parts import Block, attention, feed_forward
-from edgepack.models.families.rotary import LayerKind, rope
+from edgepack.models.families.shared.layout import activation, assemble, depth, heads
+from edgepack.models.families.shared.parts import Block, attention, feed_forward
+from edgepack.models.families.shared.rotary import LayerKind, rope
 
 GGUF = GgufNaming("olmo2", window_period=4)
 

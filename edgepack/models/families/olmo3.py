@@ -5,7 +5,7 @@ from dataclasses import replace
 from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder, Layer
 from edgepack.models.families import olmo2
-from edgepack.models.families.layout import FULL, KINDS, SLIDING, depth, layer_kinds
+from edgepack.models.families.shared.layout import FULL, KINDS, SLIDING, depth, layer_kinds
 
 GGUF = olmo2.GGUF
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from edgepack.models.config import Config
 from edgepack.models.decoder import Attention, Decoder, FeedForward, GgufNaming, Layer, Weight
-from edgepack.models.families.layout import activation, assemble, depth, fixed, heads
-from edgepack.models.families.parts import Block, attention, ungated
-from edgepack.models.families.rotary import rope
+from edgepack.models.families.shared.layout import activation, assemble, depth, fixed, heads
+from edgepack.models.families.shared.parts import Block, Frame, attention, ungated
+from edgepack.models.families.shared.rotary import rope
 
 GGUF = GgufNaming("phi2")
 
@@ -29,9 +29,7 @@ def decoder(config: Config) -> Decoder:
         gguf=GGUF,
         context_length=config.integer("max_position_embeddings"),
         epsilon=("layer_norm_eps", 1e-5),
-        output_norm="final_layernorm",
-        norm_bias=True,
-        head_bias=True,
+        frame=Frame(norm="final_layernorm", norm_bias=True, head_bias=True),
     )
     return replace(made, norm="layer", parallel=True)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from edgepack.models.config import Config
 from edgepack.models.decoder import Attention, Decoder, FeedForward, GgufNaming, Layer, Weight
-from edgepack.models.families.layout import (
+from edgepack.models.families.shared.layout import (
     activation,
     assemble,
     attended_context,
@@ -15,8 +15,8 @@ from edgepack.models.families.layout import (
     fixed,
     heads,
 )
-from edgepack.models.families.parts import Block
-from edgepack.models.families.rotary import rope
+from edgepack.models.families.shared.parts import Block
+from edgepack.models.families.shared.rotary import rope
 
 GGUF = GgufNaming("phi3")
 

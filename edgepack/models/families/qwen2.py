@@ -2,8 +2,8 @@
 
 from edgepack.models.config import Config
 from edgepack.models.decoder import Decoder, GgufNaming
-from edgepack.models.families.dense import dense_decoder
-from edgepack.models.families.layout import attended_context
+from edgepack.models.families.shared.dense import dense_decoder
+from edgepack.models.families.shared.layout import attended_context
 
 GGUF = GgufNaming("qwen2", deep="always")
 

@@ -2,9 +2,9 @@
 
 from edgepack.models.config import Config
 from edgepack.models.decoder import Attention, Decoder, GgufNaming, Layer
-from edgepack.models.families.layout import assemble, attended_context, depth, heads
-from edgepack.models.families.rotary import rope
-from edgepack.models.families.sparse import forwards, layer_weights
+from edgepack.models.families.shared.layout import assemble, attended_context, depth, heads
+from edgepack.models.families.shared.rotary import rope
+from edgepack.models.families.shared.sparse import forwards, layer_weights
 
 GGUF = GgufNaming("qwen3moe")
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 from edgepack.errors import Unsupported
 from edgepack.models.config import Config
 from edgepack.models.decoder import NO_ATTENTION, Attention, Decoder, GgufNaming, Layer, Weight
-from edgepack.models.families.layout import FULL, assemble, depth, heads, layer_kinds
-from edgepack.models.families.parts import Block, attention
-from edgepack.models.families.recurrent import GatedDelta
-from edgepack.models.families.rotary import rope
-from edgepack.models.families.sparse import forward_weights, forwards
-from edgepack.models.features import GATED_OUTPUT
+from edgepack.models.families.shared.layout import FULL, assemble, depth, heads, layer_kinds
+from edgepack.models.families.shared.parts import Block, attention
+from edgepack.models.families.shared.recurrent import GatedDelta
+from edgepack.models.families.shared.rotary import rope
+from edgepack.models.families.shared.sparse import forward_weights, forwards
+from edgepack.models.features import GATED_OUTPUT, GATED_SHARED
 
 GGUF = GgufNaming("qwen3next")
 LINEAR = "linear_attention"
@@ -42,7 +42,7 @@ def decoder(config: Config) -> Decoder:
         gguf=GGUF,
         context_length=config.integer("max_position_embeddings"),
     )
-    return replace(made, norm_offset=1.0, beyond=frozenset({GATED_OUTPUT}))
+    return replace(made, norm_offset=1.0, beyond=frozenset({GATED_OUTPUT, GATED_SHARED}))
 
 
 def attention_facts(config: Config) -> Attention:

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from edgepack.models.config import Config
 from edgepack.models.decoder import NO_ROPE, Decoder, GgufNaming
-from edgepack.models.families.dense import dense_decoder
-from edgepack.models.families.layout import attended_context, rotated_layers
+from edgepack.models.families.shared.dense import dense_decoder
+from edgepack.models.families.shared.layout import attended_context, rotated_layers
 
 GGUF = GgufNaming("smollm3", interleaved_rope=True)
 

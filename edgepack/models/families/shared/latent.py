@@ -15,9 +15,15 @@ from edgepack.models.decoder import (
     Layer,
     Weight,
 )
-from edgepack.models.families.layout import activation, assemble, count, depth, fixed
-from edgepack.models.families.parts import Block, experts, feed_forward, latent_attention, router
-from edgepack.models.families.rotary import rope, rotary_section, yarn_scale
+from edgepack.models.families.shared.layout import activation, assemble, count, depth, fixed
+from edgepack.models.families.shared.parts import (
+    Block,
+    experts,
+    feed_forward,
+    latent_attention,
+    router,
+)
+from edgepack.models.families.shared.rotary import rope, rotary_section, yarn_scale
 
 
 def latent_decoder(

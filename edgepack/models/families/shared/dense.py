@@ -10,9 +10,9 @@ from typing import Literal
 
 from edgepack.models.config import Config
 from edgepack.models.decoder import Attention, Decoder, FeedForward, GgufNaming, Layer, Weight
-from edgepack.models.families.layout import assemble, depth, heads
-from edgepack.models.families.parts import Block, attention, feed_forward
-from edgepack.models.families.rotary import rope
+from edgepack.models.families.shared.layout import assemble, depth, heads
+from edgepack.models.families.shared.parts import Block, Frame, attention, feed_forward
+from edgepack.models.families.shared.rotary import rope
 
 
 def dense_decoder(
@@ -46,7 +46,7 @@ def dense_decoder(
         gguf=gguf,
         context_length=context_length,
         tied=tied,
-        prefix=prefix,
+        frame=Frame(prefix),
         epsilon=("rms_norm_eps", epsilon),
     )
 

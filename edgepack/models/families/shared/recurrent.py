@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edgepack.models.decoder import Recurrence, Weight
-from edgepack.models.families.parts import Block
+from edgepack.models.families.shared.parts import Block
 
 
 @dataclass(frozen=True, slots=True)

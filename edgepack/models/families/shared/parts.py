@@ -1,4 +1,4 @@
-"""The tensors of a block: which there are, their shapes, and what checkpoints call them.
+"""The tensors of a model: which there are, their shapes, and what checkpoints call them.
 
 Roles are llama.cpp's names of them (gguf-py/gguf/constants.py).
 """
@@ -39,6 +39,35 @@ class Block:
         yield self.weight(f"{role}.weight", f"{source}.weight", rows, columns)
         if bias:
             yield self.weight(f"{role}.bias", f"{source}.bias", rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The tensors outside the blocks: where they are, what the last norm is called, biases."""
+
+    prefix: str = "model"
+    norm: str = "norm"
+    norm_role: str = "output_norm"
+    norm_bias: bool = False
+    head_bias: bool = False
+
+    def embedding(self, vocabulary: int, width: int) -> Weight:
+        source = f"{self.prefix}.embed_tokens.weight"
+        return Weight("token_embd.weight", None, (vocabulary, width), source)
+
+    def output_norms(self, width: int) -> Iterator[Weight]:
+        for kind in ("weight", "bias") if self.norm_bias else ("weight",):
+            source = f"{self.prefix}.{self.norm}.{kind}"
+            yield Weight(f"{self.norm_role}.{kind}", None, (width,), source)
+
+    def head(self, vocabulary: int, width: int) -> Iterator[Weight]:
+        source = f"{self.prefix.removesuffix('model')}lm_head"
+        yield Weight("output.weight", None, (vocabulary, width), f"{source}.weight")
+        if self.head_bias:
+            yield Weight("output.bias", None, (vocabulary,), f"{source}.bias")
+
+
+FRAME = Frame()
 
 
 def attention(

@@ -6,8 +6,14 @@ from collections.abc import Iterator
 
 from edgepack.models.config import Config
 from edgepack.models.decoder import Experts, FeedForward, Layer, Weight
-from edgepack.models.families.layout import MOST_EXPERTS, activation, bounded, count, integers
-from edgepack.models.families.parts import Block, attention, experts, feed_forward, router
+from edgepack.models.families.shared.layout import (
+    MOST_EXPERTS,
+    activation,
+    bounded,
+    count,
+    integers,
+)
+from edgepack.models.families.shared.parts import Block, attention, experts, feed_forward, router
 
 
 def forwards(config: Config, layers: int, *, shared: bool) -> tuple[FeedForward, ...]:

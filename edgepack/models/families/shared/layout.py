@@ -6,6 +6,7 @@ The tensors of a block are in `parts`, the rotary embedding in `rotary`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Final
 
 from edgepack.errors import DamagedInput, Unsupported
@@ -19,7 +20,7 @@ from edgepack.models.decoder import (
     RopeScaling,
     Weight,
 )
-from edgepack.models.families.parts import Block
+from edgepack.models.families.shared.parts import FRAME, Block, Frame
 
 DTYPES: Mapping[str, DType] = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 DEEPEST = 10_000  # layers; a config may state any number, and each one takes memory
@@ -47,42 +48,19 @@ def assemble(
     *,
     gguf: GgufNaming,
     context_length: int,
-    prefix: str = "model",
+    frame: Frame = FRAME,
     epsilon: tuple[str, float] = ("rms_norm_eps", 1e-6),
     tied: bool = False,
-    vocabulary: int | None = None,
-    output_norm: str = "norm",
-    output_norm_role: str = "output_norm",
-    norm_bias: bool = False,
-    head_bias: bool = False,
 ) -> Decoder:
     """A Decoder of these `layers`, whose tensors `weights` names block by block.
 
     `epsilon` is the key of the norms' epsilon and what the family takes where the config says
-    nothing; so are `tied` and `vocabulary`.
+    nothing; so is `tied`.
     """
-    width = config.integer("hidden_size")
-    vocabulary = config.integer("vocab_size", vocabulary)
+    width, vocabulary = config.integer("hidden_size"), config.integer("vocab_size")
     tied = config.flag("tie_word_embeddings", tied)
-    blocks = (Block(index, width, prefix) for index in range(len(layers)))
-
-    def named() -> Iterator[Weight]:
-        yield Weight(
-            "token_embd.weight", None, (vocabulary, width), f"{prefix}.embed_tokens.weight"
-        )
-        for block, layer in zip(blocks, layers, strict=True):
-            yield from weights(block, layer)
-        for kind in ("weight", "bias") if norm_bias else ("weight",):
-            source = f"{prefix}.{output_norm}.{kind}"
-            yield Weight(f"{output_norm_role}.{kind}", None, (width,), source)
-        yield from _rotary_weights(layers)
-        if tied:
-            return
-        head = f"{prefix.removesuffix('model')}lm_head"
-        yield Weight("output.weight", None, (vocabulary, width), f"{head}.weight")
-        if head_bias:
-            yield Weight("output.bias", None, (vocabulary,), f"{head}.bias")
-
+    blocks = (Block(index, width, frame.prefix) for index in range(len(layers)))
+    inside = (weights(block, layer) for block, layer in zip(blocks, layers, strict=True))
     return Decoder(
         vocabulary=vocabulary,
         width=width,
@@ -90,10 +68,16 @@ def assemble(
         layers=layers,
         norm_epsilon=config.number(*epsilon),
         tied_embeddings=tied,
-        weights=tuple(named()),
+        weights=(
+            frame.embedding(vocabulary, width),
+            *chain.from_iterable(inside),
+            *frame.output_norms(width),
+            *_rotary_weights(layers),
+            *(() if tied else frame.head(vocabulary, width)),
+        ),
         gguf=gguf,
         dtype=dtype(config),
-        head_bias=head_bias and not tied,
+        head_bias=frame.head_bias and not tied,
     )
 
 

@@ -1,0 +1,5 @@
+"""Granite mixtures with an expert that every token passes."""
+
+from edgepack.models.families.granitemoe import GGUF, decoder
+
+__all__ = ["GGUF", "decoder"]
