@@ -1,4 +1,4 @@
-"""The verb `fit --measure`: what was predicted for this machine, beside a few seconds of running it."""
+"""The verb `fit --measure`: what was predicted for this machine, and what running it took."""
 
 from __future__ import annotations
 
@@ -153,9 +153,7 @@ def _row(work: Work, here: Hardware, settings: Settings, choice: Choice) -> Weig
 
 
 @contextmanager
-def _file(
-    model: str, work: Work, row: Weighed, choice: Choice, report: Report
-) -> Iterator[Path]:
+def _file(model: str, work: Work, row: Weighed, choice: Choice, report: Report) -> Iterator[Path]:
     """The GGUF itself, or one that a checkpoint is written to for as long as it is needed."""
     if isinstance(work, GgufWork):
         yield Path(model).expanduser()
@@ -170,10 +168,7 @@ def _file(
 
 
 def _decoder(work: Work) -> Decoder:
-    if isinstance(work, GgufWork):
-        return work.shape.decoder
-    found = work.weights.decoder
-    return found
+    return work.shape.decoder if isinstance(work, GgufWork) else work.weights.decoder
 
 
 def _compared(table: FitTable, trial: Trial, decoder: Decoder) -> Measured:

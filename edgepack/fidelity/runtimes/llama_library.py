@@ -13,7 +13,7 @@ import importlib.metadata
 import importlib.util
 import re
 import struct
-from collections import Counter, deque
+from collections import defaultdict, deque
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -123,7 +123,7 @@ class LlamaLibrary:
     def __init__(self, path: Path, version: str) -> None:
         self.version = version
         self._errors: deque[str] = deque(maxlen=8)
-        self._buffers: Counter[str] = Counter()
+        self._buffers: defaultdict[str, float] = defaultdict(float)  # MiB
         try:
             self._library = ctypes.CDLL(str(path))
         except OSError as error:

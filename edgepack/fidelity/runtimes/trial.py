@@ -78,18 +78,18 @@ def run_trial(entry: Path, deployment: Deployment, cores: int | None = None) -> 
     llama_library.require()
     threads = min(usable_cores(), cores or usable_cores())
     request = {"path": str(entry), "deployment": asdict(deployment), "threads": threads}
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", PROCESS],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=_environment(),
-    )
-    try:
-        out, said = process.communicate(json.dumps(request).encode())
-    finally:
-        process.kill()
-        process.wait()
+    ) as process:
+        try:
+            out, said = process.communicate(json.dumps(request).encode())
+        except BaseException:
+            process.kill()
+            raise
     return _result(entry, process.returncode, out, said.decode(errors="replace"))
 
 

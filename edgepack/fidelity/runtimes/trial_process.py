@@ -1,4 +1,4 @@
-"""The process in which `trial` runs llama.cpp: a request on stdin, a result on stdout, both JSON."""
+"""The process in which `trial` runs llama.cpp: a request on stdin, a result on stdout, as JSON."""
 
 from __future__ import annotations
 
@@ -37,37 +37,28 @@ def main() -> None:
         )
     except EdgepackError as error:
         result = error
-    print(json.dumps(told(result)))
+    sys.stdout.write(json.dumps(told(result)) + "\n")
 
 
 def measure(path: Path, deployment: Deployment, threads: int) -> Trial:
     """Raises DamagedInput, Unsupported for a file, or a setting, that llama.cpp does not take."""
     before = resident()
     library = llama_library.load()
-    library.buffer_bytes()
     start = time.perf_counter()
-    model = library.llama_model_load_from_file(
-        os.fsencode(path), library.model_parameters(mapped=False)
-    )
-    if not model:
-        raise DamagedInput(
-            f"{path}: llama.cpp cannot load it: {library.last_error() or 'no reason given'}",
-            "write or fetch it again",
-        )
+    model = _model(library, path)
     context = _context(library, model, path, deployment, threads)
-    loaded = time.perf_counter() - start
-    buffers = _buffers(library)
+    loaded, buffers = time.perf_counter() - start, _buffers(library)
     vocabulary = library.llama_vocab_n_tokens(library.llama_model_get_vocab(model))
-    ids = random.Random(SEED)
-    prompt = max(1, min(PROMPT, deployment.context // 2))
-    run = _Run(library, context, path)
-    run.decode([ids.randrange(vocabulary)])  # once, for what happens at the first call alone
+    run = _Run(library, context, path, vocabulary)
+    run.read(1)  # for what happens at the first call alone
     library.llama_memory_clear(library.llama_get_memory(context), True)
-    prefill = run.decode([ids.randrange(vocabulary) for _ in range(prompt)])
+    room = deployment.context // deployment.streams
+    prompt = max(1, min(PROMPT, room // 2))
+    prefill = run.read(prompt)
     decoded, seconds = 0, 0.0
-    most = max(1, min(DECODED, deployment.context - prompt))
+    most = max(1, min(DECODED, room - prompt))
     while decoded < most and seconds < SECONDS:
-        seconds += run.decode([ids.randrange(vocabulary)])
+        seconds += run.read(1)
         decoded += 1
     return Trial(
         runtime=f"llama.cpp ({llama_library.WHEEL} {library.version})",
@@ -81,6 +72,20 @@ def measure(path: Path, deployment: Deployment, threads: int) -> Trial:
         interpreter=before,
         buffers=buffers,
     )
+
+
+def _model(library: LlamaLibrary, path: Path) -> int:
+    library.last_error()
+    library.buffer_bytes()
+    model: int | None = library.llama_model_load_from_file(
+        os.fsencode(path), library.model_parameters(mapped=False)
+    )
+    if not model:
+        raise DamagedInput(
+            f"{path}: llama.cpp cannot load it: {library.last_error() or 'no reason given'}",
+            "write or fetch it again",
+        )
+    return model
 
 
 def _context(
@@ -111,24 +116,25 @@ def _context(
 
 
 class _Run:
-    """Sequence 0 of a context, and how long it takes to go on."""
+    """Sequence 0 of a context, which goes on with random tokens."""
 
-    def __init__(self, library: LlamaLibrary, context: int, path: Path) -> None:
+    def __init__(self, library: LlamaLibrary, context: int, path: Path, vocabulary: int) -> None:
         self._library, self._context, self._path = library, context, path
+        self._vocabulary, self._random = vocabulary, random.Random(SEED)
 
-    def decode(self, ids: list[int]) -> float:
-        """Seconds that `ids` took, with logits of the last."""
-        count = len(ids)
+    def read(self, count: int) -> float:
+        """Seconds that `count` tokens took, with logits of the last."""
+        ids = [self._random.randrange(self._vocabulary) for _ in range(count)]
         tokens = (ctypes.c_int32 * count)(*ids)
         wanted = (ctypes.c_int8 * count)(*([0] * (count - 1)), 1)
         start = time.perf_counter()
         status = self._library.llama_decode(
             self._context, Batch(n_tokens=count, token=tokens, logits=wanted)
         )
-        self._library.llama_get_logits(self._context)  # waits for them
         if status:
             reason = self._library.last_error() or f"status {status}"
             raise DamagedInput(f"{self._path}: llama.cpp cannot run it: {reason}")
+        self._library.llama_get_logits(self._context)  # waits for them
         return time.perf_counter() - start
 
 

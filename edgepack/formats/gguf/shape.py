@@ -31,7 +31,7 @@ from edgepack.models.decoder import (
     Recurrence,
     Rope,
 )
-from edgepack.models.families.layout import DEEPEST
+from edgepack.models.families.shared.layout import DEEPEST
 from edgepack.quant.encodings import Encoding
 from edgepack.quant.schemes import Assignment, gguf
 from edgepack.quant.schemes.rules import EMBEDDING, HEAD
