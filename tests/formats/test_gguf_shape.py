@@ -11,6 +11,7 @@ import pytest
 
 from edgepack import memory
 from edgepack.errors import DamagedInput, EdgepackError, Missing, Unsupported
+from edgepack.formats.gguf.cursor import Cursor
 from edgepack.formats.gguf.header import head as head_bytes
 from edgepack.formats.gguf.hyperparameters import hyperparameters
 from edgepack.formats.gguf.keys import Keys
@@ -197,6 +198,18 @@ def test_a_file_as_it_lies_on_disk(sparse, family):
     assert memory.weight_bytes(found.decoder, found.scheme) == memory.weight_bytes(
         made, scheme("F16")
     )
+
+
+def test_the_head_is_all_that_is_read(sparse, monkeypatch):
+    """Of 40 GB, which are holes here, a few hundred KB."""
+    made = catalogue.entry("llama-3.1-70b").decoder
+    path = sparse(made, "Q4_K_M")
+    taken = []
+    take = Cursor.take
+    monkeypatch.setattr(Cursor, "take", lambda self, n: taken.append(n) or take(self, n))
+    found = read_shape(path)
+    assert memory.weight_bytes(found.decoder, found.scheme) > 40 * 10**9
+    assert 0 < sum(taken) < 1 << 20
 
 
 def test_a_file_that_does_not_name_its_scheme_is_called_by_its_commonest_type(sparse):

@@ -1,4 +1,4 @@
-"""`fit --measure` below the command line: what is refused before anything runs, what is compared."""
+"""`fit --measure` below the command line: what is refused before it runs, what is compared."""
 
 import tempfile
 from dataclasses import replace
