@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -64,26 +65,55 @@ def _timed(program: object, *arguments: object, python: str = sys.executable) ->
 
 
 @pytest.fixture(scope="session")
-def billion(builder, tmp_path_factory):
-    """1.08 B bfloat16 weights in the shape of a qwen2, written a tensor at a time."""
-    folder = tmp_path_factory.mktemp("billion") / "model"
-    tokenizer = builder.byte_level_tokenizer(290)
-    builder.write(folder, "qwen2", tensors={}, tokenizer=tokenizer, **SHAPE)
-    shapes = {"model.embed_tokens.weight": (SHAPE["vocab_size"], SHAPE["hidden_size"])}
-    values = builder.config("qwen2", **SHAPE)
-    for layer in range(SHAPE["num_hidden_layers"]):
-        for name, shape in builder._layer_shapes(values).items():
-            shapes[f"model.layers.{layer}.{name}"] = shape
-    shapes["model.norm.weight"] = (SHAPE["hidden_size"],)
+def random_qwen2(builder, tmp_path_factory):
+    """`random_qwen2(name, config, tokens=290)`: bfloat16 weights, written a tensor at a time."""
+
+    def make(name, config, tokens=290):
+        folder = tmp_path_factory.mktemp(name) / "model"
+        tokenizer = _widened(builder.byte_level_tokenizer(290), tokens)
+        builder.write(folder, "qwen2", tensors={}, tokenizer=tokenizer, **config)
+        shapes = {"model.embed_tokens.weight": (config["vocab_size"], config["hidden_size"])}
+        values = builder.config("qwen2", **config)
+        for layer in range(config["num_hidden_layers"]):
+            for tensor, shape in builder._layer_shapes(values).items():
+                shapes[f"model.layers.{layer}.{tensor}"] = shape
+        shapes["model.norm.weight"] = (config["hidden_size"],)
+        _write_random(folder / "model.safetensors", builder, shapes)
+        return folder
+
+    return make
+
+
+def _widened(tokenizer, tokens):
+    """`tokenizer` with as many tokens, each new one two of the old ones joined."""
+    vocabulary, merges = tokenizer["model"]["vocab"], tokenizer["model"]["merges"]
+    old = [token for token in vocabulary if not token.startswith("<")]
+    pairs = ((left, right) for left in old for right in old)
+    pairs = chain(pairs, ((left + left, right) for left in old for right in old if left != right))
+    pairs = chain(pairs, ((left, right + right) for left in old for right in old if left != right))
+    for left, right in pairs:
+        if len(vocabulary) >= tokens:
+            break
+        if left + right not in vocabulary:
+            vocabulary[left + right] = len(vocabulary)
+            merges.append([left, right])
+    return tokenizer
+
+
+def _write_random(path, builder, shapes):
     header, end = {}, 0
     for name, shape in shapes.items():
         size = 2 * int(np.prod(shape))
         header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [end, end + size]}
         end += size
     noise = builder.bfloat16(np.random.default_rng(0).normal(0, 0.02, 1 << 24).astype(np.float32))
-    with (folder / "model.safetensors").open("wb") as file:
+    with path.open("wb") as file:
         file.write(builder.container(json.dumps(header).encode(), b""))
         for shape in shapes.values():
-            count = int(np.prod(shape))
-            file.write(np.resize(noise, count).tobytes())
-    return folder
+            file.write(np.resize(noise, int(np.prod(shape))).tobytes())
+
+
+@pytest.fixture(scope="session")
+def billion(random_qwen2):
+    """1.08 B bfloat16 weights in the shape of a qwen2."""
+    return random_qwen2("billion", SHAPE)
