@@ -1,7 +1,7 @@
 """A few seconds of a GGUF in llama.cpp, as it would be deployed: how fast, in how much memory.
 
-A process of its own runs it (`python -m edgepack.fidelity.runtimes.trial_process`): its peak is
-then its own, and a runtime that the system kills takes nobody with it.
+A process of its own runs it, `trial_process`: its peak is then its own, and a runtime that the
+system kills takes nobody with it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,17 @@ from edgepack.fidelity.runtimes.threads import usable_cores
 from edgepack.memory import Deployment
 
 PROCESS: Final = "edgepack.fidelity.runtimes.trial_process"
+START: Final = """
+try:
+    with open("/proc/self/status") as status:
+        bare = next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
+except OSError:
+    bare = 0
+from {process} import main
+main(1024 * bare)
+"""
+"""What a bare interpreter has is looked up before anything is imported."""
+
 MEMORY_SAID: Final = ("bad_alloc", "failed to allocate", "MemoryError", "out of memory")
 """What llama.cpp, ggml, C++ and Python say where there is no more."""
 
@@ -48,8 +59,9 @@ class Trial:
     """What was found: seconds, tokens, tokens per second, bytes.
 
     `depth` is the number of tokens in the cache at the last one decoded. `peak` is the most that
-    was resident at once, less what Python alone had before, `interpreter`. Weights were read, not
-    mapped, so that pages of a file which a processor has repacked do not count twice.
+    was resident at once, less `beside`, what this program's own modules had taken before; a bare
+    interpreter is left in, as the memory law has it, in place of the program around llama.cpp.
+    Weights were read, not mapped, so that pages of a file that were repacked do not count twice.
     """
 
     runtime: str
@@ -60,7 +72,7 @@ class Trial:
     decoded: int
     decode: float
     peak: int
-    interpreter: int
+    beside: int
     buffers: Buffers
 
     @property
@@ -79,7 +91,7 @@ def run_trial(entry: Path, deployment: Deployment, cores: int | None = None) -> 
     threads = min(usable_cores(), cores or usable_cores())
     request = {"path": str(entry), "deployment": asdict(deployment), "threads": threads}
     with subprocess.Popen(
-        [sys.executable, "-m", PROCESS],
+        [sys.executable, "-P", "-c", START.format(process=PROCESS)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -28,21 +28,22 @@ CACHE_TYPES: Final = {
 }  # fmt: skip  # ggml.h, enum ggml_type
 
 
-def main() -> None:
+def main(bare: int) -> None:
+    """`bare` are the bytes of an interpreter without any of this, 0 where that is not known."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever started it says that it was interrupted
     request = json.load(sys.stdin)
     try:
         result: Trial | EdgepackError = measure(
-            Path(request["path"]), Deployment(**request["deployment"]), request["threads"]
+            Path(request["path"]), Deployment(**request["deployment"]), request["threads"], bare
         )
     except EdgepackError as error:
         result = error
     sys.stdout.write(json.dumps(told(result)) + "\n")
 
 
-def measure(path: Path, deployment: Deployment, threads: int) -> Trial:
+def measure(path: Path, deployment: Deployment, threads: int, bare: int) -> Trial:
     """Raises DamagedInput, Unsupported for a file, or a setting, that llama.cpp does not take."""
-    before = resident()
+    beside = resident() - bare
     library = llama_library.load()
     start = time.perf_counter()
     model = _model(library, path)
@@ -68,8 +69,8 @@ def measure(path: Path, deployment: Deployment, threads: int) -> Trial:
         prefill=prompt / prefill,
         decoded=decoded,
         decode=decoded / seconds,
-        peak=peak() - before,
-        interpreter=before,
+        peak=peak() - beside,
+        beside=beside,
         buffers=buffers,
     )
 
@@ -172,7 +173,3 @@ def _status(key: str) -> int:
     except OSError:
         return 0
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:")), 0)
-
-
-if __name__ == "__main__":
-    main()

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from dataclasses import replace
+from textwrap import indent
 
 import pytest
 
@@ -64,7 +65,13 @@ def test_the_peak_is_its_own(entry):
     held = bytearray(256 * MIB)
     found = run_trial(entry, Deployment(512))
     assert 0 < found.peak < 100 * MIB
-    assert 0 < found.interpreter < len(held)
+    assert 0 < found.beside < len(held)
+
+
+def test_modules_in_the_working_directory_are_not_its_own(entry, tmp_path, monkeypatch):
+    (tmp_path / "random.py").write_text("raise SystemExit(9)")
+    monkeypatch.chdir(tmp_path)
+    assert run_trial(entry, Deployment(512)).decoded
 
 
 def test_a_longer_context_takes_its_cache(entry):
@@ -95,7 +102,8 @@ def ending(monkeypatch, tmp_path):
     """`ending(code)`: the process runs `code` instead."""
 
     def end(code):
-        (tmp_path / "ending.py").write_text(f"import os, signal, sys\n{code}\n")
+        body = indent(code or "pass", "    ")
+        (tmp_path / "ending.py").write_text(f"import os, signal, sys\ndef main(bare):\n{body}\n")
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
         monkeypatch.setattr(trial, "PROCESS", "ending")
 
