@@ -23,7 +23,7 @@ def fit(
         str | None,
         typer.Argument(
             metavar="[MODEL]",
-            help="Checkpoint folder, hub id or catalogue name; without it, the whole catalogue.",
+            help="Checkpoint, GGUF, hub id or catalogue name; without it, the whole catalogue.",
         ),
     ] = None,
     device: given.Device = None,
@@ -42,6 +42,9 @@ def fit(
     draft: Annotated[
         str | None, typer.Option(metavar="MODEL", help="A small model that drafts for MODEL.")
     ] = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Run MODEL here for some seconds (GGUF, llama.cpp).")
+    ] = False,
     to: given.To = ["gguf"],  # noqa: B006  # typer copies it
     scheme: given.SchemeName = None,
     bits: given.Bits = None,
@@ -54,7 +57,7 @@ def fit(
     as_json: given.Json = False,
 ) -> Answer:
     """What MODEL needs at every bit width, and what of it fits. Exit 3 if nothing does."""
-    from edgepack.cli import fit_tables
+    from edgepack.cli import fit_measured, fit_tables
     from edgepack.errors import UsageError
     from edgepack.pipeline import fit as verb
     from edgepack.pipeline.choice import Choice
@@ -65,6 +68,10 @@ def fit(
     choice = Choice(tuple(to), scheme, bits, group, False, asked, imatrix)
     place = target(device, size(memory), bandwidth)
     settings = verb.Settings(ctx, kv, slots, program)
+    if measure:
+        if model is None or draft is not None:
+            raise UsageError("--measure runs one model", "name it, and no --draft")
+        return fit_measured.measured(model, place, settings, choice, require, quiet=as_json)
     if model is None:
         if draft is not None:
             raise UsageError("--draft was given without a model", "name the model it drafts for")
@@ -73,7 +80,7 @@ def fit(
             _ranking_data(ranking), lambda: fit_tables.ranked(ranking), error=ranking.error
         )
     answer = verb.fit(model, place, settings, choice, require=require, draft=draft)
-    return Answer(_table_data(answer), lambda: fit_tables.fitted(answer), error=answer.error)
+    return Answer(table_data(answer), lambda: fit_tables.fitted(answer), error=answer.error)
 
 
 def fit_data(fit: Fit) -> dict[str, Any]:
@@ -92,7 +99,7 @@ def fit_data(fit: Fit) -> dict[str, Any]:
     }
 
 
-def _table_data(answer: FitTable) -> dict[str, Any]:
+def table_data(answer: FitTable) -> dict[str, Any]:
     from edgepack.cli.plain import plain
     from edgepack.memory.requirements import shortfalls
 

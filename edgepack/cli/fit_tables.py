@@ -26,8 +26,8 @@ COLUMNS: dict[str, Callable[[Fit], str]] = {
     "fits": lambda fit: ("yes" if fit.comfortable else "tight") if fit.fits else "NO",
     "headroom": lambda fit: format_bytes(fit.headroom),
     "longest ctx": lambda fit: f"{fit.longest_context:,}",
-    "tokens/s": lambda fit: _range(fit.decode),
-    "prefill/s": lambda fit: _range(fit.prefill),
+    "tokens/s": lambda fit: speed_range(fit.decode),
+    "prefill/s": lambda fit: speed_range(fit.prefill),
     "fidelity": lambda fit: fit.fidelity,
     "on": lambda fit: fit.place if fit.fits else "",
 }
@@ -133,12 +133,12 @@ def _caches(rows: Sequence[Weighed]) -> str:
     return f", {cache}, {slots} slot{'s' * (slots > 1)}"
 
 
-def _range(speed: Speed | None) -> str:
+def speed_range(speed: Speed | None) -> str:
     if speed is None:
         return "unknown"
-    return f"{_rate(speed.low)} to {_rate(speed.high)}"
+    return f"{rate(speed.low)} to {rate(speed.high)}"
 
 
-def _rate(tokens: float) -> str:
+def rate(tokens: float) -> str:
     """Slow ones with a digit more: 0.6 is not 1."""
     return f"{tokens:,.0f}" if tokens >= 10 else f"{tokens:.1f}"

@@ -230,12 +230,16 @@ class GgufNaming:
     `interleaved_rope`: rows of Q and K are reordered so that rotated pairs are neighbours.
     `deep`: when it takes a model of 80 layers for one of 70 B, whose V it treats better: where
     heads share K and V, or always. `divided_logits`: it divides logits by the scale it is told.
+    `window_period`: of so many layers the last has no window, where a file does not say; 0 where it
+    gives this model none, whatever a file says. `chunk`: tokens of the chunks that stand for them.
     """
 
     architecture: str
     interleaved_rope: bool = False
     deep: Literal["never", "shared", "always"] = "never"
     divided_logits: bool = False
+    window_period: int = 0
+    chunk: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

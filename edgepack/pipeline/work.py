@@ -38,7 +38,8 @@ class Scales(Protocol):
 class Work(Protocol):
     """One model on its way through a verb. Each step raises what it meets."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     @property
     def parameters(self) -> int: ...

@@ -1,6 +1,12 @@
 """A GGUF where a checkpoint is usual, as a terminal sees it."""
 
+from pathlib import Path
+
 import pytest
+
+from edgepack.formats.gguf.header import head
+
+REASONER = Path(__file__).parents[2] / "fixtures" / "reasoner"
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +33,10 @@ def test_quantized_measured_and_compared(run, reasoner, half, few_documents, tmp
     [
         (("quantize", "HALF", "--to", "mlx:4bit-g64", "-o", "OUT"), 1, "--to gguf takes it"),
         (("pack", "HALF", "-o", "OUT"), 1, "give the checkpoint it came from"),
-        (("fit", "HALF"), 1, "give the checkpoint it came from"),
+        (("fit", "HALF", "--to", "mlx"), 2, "give the checkpoint it came from"),
+        (("fit", "HALF", "--scheme", "Q4_K_M"), 2, "give the checkpoint it came from"),
+        (("fit", "HALF", "--to", "gguf:Q4_K_M"), 2, "give the checkpoint it came from"),
+        (("fit", "HALF", "--pure"), 2, "give the checkpoint it came from"),
         (("validate", "HALF", "--reference", "HALF"), 1, "give the checkpoint it came from"),
         (("quantize", "no.gguf", "--scheme", "F16", "-o", "OUT"), 6, "no such file"),
     ],
@@ -64,3 +73,28 @@ def test_another_file_without_a_suffix_is_no_gguf(run, tmp_path, content):
     other.write_bytes(content)
     done = run("quantize", other, "--scheme", "Q8_0", "-o", tmp_path / "out.gguf")
     assert (done.code, "not a checkpoint" in done.err) == (2, True), done.err
+
+
+def test_weighed_as_it_is(run, half, tmp_path):
+    """One row, its bytes those of the tensors, whoever asks for how much room."""
+    done = run("fit", half, "--device", "pi5-8gb", "--json")
+    assert done.code == 0, done.err
+    (row,) = done.result["fits"]
+    assert (done.result["model"], row["scheme"], row["fidelity"]) == ("reasoner", "F16", "convert")
+    same = run("fit", REASONER, "--device", "pi5-8gb", "--scheme", "F16", "--json")
+    assert row == same.result["fits"][0]
+    assert run("fit", half, "--memory", "20M").code == 3
+    parts = tmp_path / "parts"
+    done = run("quantize", half, "--scheme", "F16", "--split-max-size", "3M", "-o", parts)
+    assert done.code == 0, done.err
+    first, *_ = sorted(parts.iterdir())
+    split = run("fit", first, "--device", "pi5-8gb", "--json").result["fits"][0]
+    assert split["footprint"] == row["footprint"]
+
+
+def test_an_architecture_nobody_here_knows(run, tmp_path):
+    path = tmp_path / "odd.gguf"
+    path.write_bytes(head({"general.architecture": "rwkv7"}, ()))
+    done = run("fit", path)
+    assert done.code == 1
+    assert "its architecture is rwkv7" in done.err

@@ -11,8 +11,9 @@ from __future__ import annotations
 import ctypes
 import importlib.metadata
 import importlib.util
+import re
 import struct
-from collections import deque
+from collections import defaultdict, deque
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -23,30 +24,36 @@ WHEEL: Final = "xllamacpp"
 TESTED_RELEASE: Final = "2026.10.11549"
 _INSTALL: Final = f"install it with: python -m pip install {WHEEL}=={TESTED_RELEASE}"
 
-_MODEL_OFFSETS: Final = {"n_gpu_layers": 16}
+_MODEL_OFFSETS: Final = {"n_gpu_layers": 16, "load_mode": 24}
 _CONTEXT_OFFSETS: Final = {
     "n_ctx": 0,
     "n_batch": 4,
     "n_ubatch": 8,
     "n_seq_max": 12,
+    "n_outputs_max": 20,
     "n_threads": 28,
     "n_threads_batch": 32,
     "flash_attn": 52,
     "type_k": 104,
     "type_v": 108,
 }
-_MODEL_DEFAULTS: Final = {"n_gpu_layers": -1}
+_MODEL_DEFAULTS: Final = {"n_gpu_layers": -1, "load_mode": -1}
 _CONTEXT_DEFAULTS: Final = {
     "n_ctx": 512,
     "n_batch": 2048,
     "n_ubatch": 512,
     "n_seq_max": 1,
+    "n_outputs_max": 0,
     "flash_attn": -1,
     "type_k": 1,
     "type_v": 1,
 }
-_OFFLOAD_KQV, _OP_OFFLOAD = 137, 139
+_OFFLOAD_KQV, _OP_OFFLOAD, _SWA_FULL, _KV_UNIFIED = 137, 139, 140, 141
+_CONTEXT_FLAGS: Final = 0x01_01_01_01_00  # by default, a byte each, from _OFFLOAD_KQV on
+_READ: Final = 0  # load_mode: weights are read into memory, not mapped
 _LOG_ERROR, _LOG_CONTINUED = 4, 5
+_BUFFER: Final = re.compile(rb"(model|KV|RS|output|compute) buffer size =\s*([\d.]+) MiB")
+_MIB: Final = 1024 * 1024
 
 
 class Parameters(ctypes.Structure):
@@ -61,8 +68,8 @@ class Parameters(ctypes.Structure):
     def set_integer(self, offset: int, value: int) -> None:
         struct.pack_into("<i", self.data, offset, value)
 
-    def set_false(self, offset: int) -> None:
-        struct.pack_into("<?", self.data, offset, False)
+    def set_flag(self, offset: int, value: bool) -> None:
+        struct.pack_into("<?", self.data, offset, value)
 
 
 class Batch(ctypes.Structure):
@@ -116,6 +123,7 @@ class LlamaLibrary:
     def __init__(self, path: Path, version: str) -> None:
         self.version = version
         self._errors: deque[str] = deque(maxlen=8)
+        self._buffers: defaultdict[str, float] = defaultdict(float)  # MiB
         try:
             self._library = ctypes.CDLL(str(path))
         except OSError as error:
@@ -136,19 +144,29 @@ class LlamaLibrary:
             raise AttributeError(name)
         return getattr(self._library, name)
 
-    def model_parameters(self) -> Parameters:
-        """Defaults, with everything on the CPU."""
+    def model_parameters(self, *, mapped: bool = True) -> Parameters:
+        """Defaults, with everything on the CPU; weights are mapped, or read into memory."""
         parameters: Parameters = self._library.llama_model_default_params()
         parameters.set_integer(_MODEL_OFFSETS["n_gpu_layers"], 0)
+        if not mapped:
+            parameters.set_integer(_MODEL_OFFSETS["load_mode"], _READ)
         return parameters
 
-    def context_parameters(self, **fields: int) -> Parameters:
-        """Defaults, on the CPU, with the named integer `fields` of llama_context_params set."""
+    def context_parameters(
+        self, *, unified: bool = False, whole_windows: bool = True, **fields: int
+    ) -> Parameters:
+        """Defaults, on the CPU, with the named integer `fields` of llama_context_params set.
+
+        `unified`: sequences share one cache. `whole_windows`: layers with a window keep as many
+        tokens as others, which llama.cpp's programs do not ask for.
+        """
         parameters: Parameters = self._library.llama_context_default_params()
         for name, value in fields.items():
             parameters.set_integer(_CONTEXT_OFFSETS[name], value)
-        parameters.set_false(_OFFLOAD_KQV)
-        parameters.set_false(_OP_OFFLOAD)
+        parameters.set_flag(_OFFLOAD_KQV, False)
+        parameters.set_flag(_OP_OFFLOAD, False)
+        parameters.set_flag(_SWA_FULL, whole_windows)
+        parameters.set_flag(_KV_UNIFIED, unified)
         return parameters
 
     def last_error(self) -> str:
@@ -157,7 +175,17 @@ class LlamaLibrary:
         self._errors.clear()
         return "; ".join(line.strip() for line in text.splitlines() if line.strip())
 
+    def buffer_bytes(self) -> dict[str, int]:
+        """Bytes of the buffers it has told of since the last call of this: `model`, `KV`, `RS`
+        (recurrent states), `output`, `compute`; it tells them to 0.01 MiB."""
+        told = {kind: round(mib * _MIB) for kind, mib in self._buffers.items()}
+        self._buffers.clear()
+        return told
+
     def _log(self, level: int, text: bytes, _: object) -> None:
+        told = _BUFFER.search(text)
+        if told:
+            self._buffers[told[1].decode()] += float(told[2])
         if level in (_LOG_ERROR, _LOG_CONTINUED):
             self._errors.append(text.decode(errors="replace"))
 
@@ -166,7 +194,8 @@ class LlamaLibrary:
         context = self._library.llama_context_default_params()
         found = {n: model.integer(_MODEL_OFFSETS[n]) for n in _MODEL_DEFAULTS}
         found |= {n: context.integer(_CONTEXT_OFFSETS[n]) for n in _CONTEXT_DEFAULTS}
-        expected = _MODEL_DEFAULTS | _CONTEXT_DEFAULTS
+        found["flags"] = int.from_bytes(bytes(context.data)[_OFFLOAD_KQV : _KV_UNIFIED + 1])
+        expected = _MODEL_DEFAULTS | _CONTEXT_DEFAULTS | {"flags": _CONTEXT_FLAGS}
         wrong = [f"{n} {found[n]}, not {expected[n]}" for n in expected if found[n] != expected[n]]
         if wrong:
             message = f"{WHEEL} {self.version} has other parameter structs: {', '.join(wrong)}"
@@ -180,6 +209,11 @@ def load() -> LlamaLibrary:
     Raises Missing when the wheel or its C symbols are absent, Unsupported when its parameter
     structs are not laid out as expected.
     """
+    return LlamaLibrary(require(), importlib.metadata.version(WHEEL))
+
+
+def require() -> Path:
+    """The wheel's compiled module. Raises Missing where it is not installed."""
     found = importlib.util.find_spec(WHEEL)
     if found is None or found.origin is None:
         raise Missing(f"{WHEEL} is not installed, so no GGUF can be run", _INSTALL)
@@ -187,4 +221,4 @@ def load() -> LlamaLibrary:
     modules = sorted(p for p in folder.glob(f"{WHEEL}*") if p.suffix in (".so", ".pyd"))
     if not modules:
         raise Missing(f"{folder} holds no compiled {WHEEL} module", _INSTALL)
-    return LlamaLibrary(modules[0], importlib.metadata.version(WHEEL))
+    return modules[0]

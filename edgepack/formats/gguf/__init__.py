@@ -10,6 +10,8 @@ plan       what they will hold, and its encoder
 reader     reading a head back: cursor (bounded bytes), values, table (tensors)
 inspection describing what was read, all its files together
 tensors    decoding it
+keys       what a head says of its model
+shape      as much of it as the memory law asks
 source     a GGUF taken for the model to quantize
 requantized what is made of it
 """
@@ -24,6 +26,7 @@ from edgepack.formats.artifact import Artifact
 from edgepack.formats.gguf.inspection import inspect, made_by
 from edgepack.formats.gguf.plan import GgufPlan
 from edgepack.formats.gguf.requantized import RequantizedPlan
+from edgepack.formats.gguf.shape import GgufShape, read_shape
 from edgepack.formats.gguf.source import GgufModel, open_gguf
 from edgepack.formats.gguf.split import first_part
 from edgepack.formats.gguf.tensors import tensors
@@ -41,7 +44,7 @@ from edgepack.models import Decoder
 from edgepack.quant.schemes import Scheme, Schemes, gguf
 from edgepack.quant.schemes.mix import GgufScheme
 
-__all__ = ["Gguf", "GgufModel", "open_gguf"]
+__all__ = ["Gguf", "GgufModel", "GgufShape", "open_gguf", "read_shape"]
 
 
 class Gguf:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from edgepack.errors import DamagedInput, Missing, Unsupported
-from edgepack.formats.gguf import split
-from edgepack.formats.gguf.inspection import architecture_of, read_parts, scheme_of
+from edgepack.errors import DamagedInput, Unsupported
+from edgepack.formats.gguf.inspection import architecture_of, read_parts
+from edgepack.formats.gguf.keys import Keys, check_there, model_name, weight_of
 from edgepack.formats.gguf.layout import ALIGNMENT, ALIGNMENT_KEY
 from edgepack.formats.gguf.metadata import Value
 from edgepack.formats.gguf.reader import Head
 from edgepack.formats.gguf.tensors import GgufTensor, tensors_of
-from edgepack.formats.gguf.values import Array, stored_bytes
+from edgepack.formats.gguf.values import stored_bytes
 from edgepack.models import Decoder, Weight, families
 from edgepack.models.decoder import Attention, FeedForward, Layer, Rope
 from edgepack.models.families.shared.layout import DEEPEST
@@ -26,8 +25,6 @@ from edgepack.quant.schemes.rules import DOWN, EMBEDDING, GATE, HEAD, OUT, UP, K
 _FEED_FORWARD = (f"{part}.weight" for part in (GATE, UP, DOWN))
 RULED: Final = frozenset({EMBEDDING, HEAD, Q, K, V, OUT, *_FEED_FORWARD})
 """Matrices of dense decoders; for others, such as experts, llama.cpp has rules of their own."""
-MOST: Final = 2**32 - 1  # keys are stored in 32 bits
-BLOCK: Final = re.compile(r"blk\.(0|[1-9]\d{0,4})\.(.+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +47,7 @@ def open_gguf(entry: Path) -> GgufModel:
     Raises Missing, DamagedInput, and Unsupported for a model that llama.cpp would quantize by rules
     that are not known here.
     """
-    if not entry.exists():
-        raise Missing(f"{entry}: no such file", "give a GGUF, a checkpoint folder or a hub id")
+    check_there(entry)
     parts = read_parts(entry)
     head = parts[entry]
     if head.values.get(ALIGNMENT_KEY, ALIGNMENT) != ALIGNMENT:
@@ -62,20 +58,12 @@ def open_gguf(entry: Path) -> GgufModel:
     tensors = tensors_of(parts)
     kinds = head.kinds
     return GgufModel(
-        name=_name(entry, head),
+        name=model_name(entry, head),
         decoder=_decoder(entry, head, tensors),
         tensors=tensors,
         values={key: stored_bytes(kinds[key], value) for key, value in head.values.items()},
         stamps={path: stamp(path) for path in parts},
     )
-
-
-def _name(entry: Path, head: Head) -> str:
-    """The file's, without its number and its scheme: `model` of model-F16-00001-of-00002.gguf."""
-    named = split.NAME.fullmatch(entry.name)
-    name = named[1] if named else entry.stem
-    scheme = f"-{scheme_of(head)}"
-    return name[: -len(scheme)] if name.lower().endswith(scheme.lower()) else name
 
 
 def _decoder(entry: Path, head: Head, tensors: Mapping[str, GgufTensor]) -> Decoder:
@@ -108,45 +96,12 @@ def _decoder(entry: Path, head: Head, tensors: Mapping[str, GgufTensor]) -> Deco
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """The keys of an architecture. Of those that differ by layer, the first layer's counts: it is
-    the one that llama.cpp's rules ask."""
-
-    path: Path
-    head: Head
-    architecture: str
-
-    def integer(self, key: str, default: int | None = None, most: int = MOST) -> int:
-        """A positive number, not above `most`; `default` where there is none."""
-        found = self._found(key, default)
-        if isinstance(found, bool) or not isinstance(found, int) or not 0 < found <= most:
-            raise self._wrong(key, found, f"a whole number from 1 to {most}")
-        return found
-
-    def number(self, key: str, default: float) -> float:
-        found = self._found(key, default)
-        if isinstance(found, bool) or not isinstance(found, int | float):
-            raise self._wrong(key, found, "a number")
-        return float(found)
-
-    def _found(self, key: str, default: float | None) -> object:
-        found = self.head.values.get(f"{self.architecture}.{key}", default)
-        return found.elements()[0] if isinstance(found, Array) and found.count else found
-
-    def _wrong(self, key: str, found: object, wanted: str) -> DamagedInput:
-        return DamagedInput(
-            f"{self.path}: {self.architecture}.{key} is {found!r}; {wanted} is required",
-            "convert the model again",
-        )
-
-
 def _weights(entry: Path, tensors: Mapping[str, GgufTensor]) -> Iterator[Weight]:
     """The tensors in the order in which llama-quantize writes them: by layer, then by name.
 
     Raises Unsupported for a matrix that is none of a dense decoder's.
     """
-    weights = [_weight(tensor) for tensor in tensors.values()]
+    weights = [weight_of(tensor.name, tensor.shape) for tensor in tensors.values()]
     for weight in sorted(weights, key=lambda w: (-1 if w.layer is None else w.layer, w.name)):
         if len(weight.shape) > 2 or (quantizable(weight) and weight.role not in RULED):
             raise Unsupported(
@@ -154,9 +109,3 @@ def _weights(entry: Path, tensors: Mapping[str, GgufTensor]) -> Iterator[Weight]
                 "dense decoders are quantized; llama-quantize takes others",
             )
         yield weight
-
-
-def _weight(tensor: GgufTensor) -> Weight:
-    named = BLOCK.fullmatch(tensor.name)
-    role, layer = (named[2], int(named[1])) if named else (tensor.name, None)
-    return Weight(role, layer, tensor.shape or (1,), tensor.name)

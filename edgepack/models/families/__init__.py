@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Mapping
+from functools import cache
 
 from edgepack.errors import Unsupported
 from edgepack.models.config import Config
@@ -25,10 +26,19 @@ def known() -> tuple[str, ...]:
 
 def naming(architecture: str) -> GgufNaming:
     """What is known of the models that llama.cpp calls `architecture`; for others, the name."""
-    modules = (importlib.import_module(f"{__name__}.{name}") for name in known())
-    named: Iterator[GgufNaming] = (module.GGUF for module in modules)
-    found = (each for each in named if each.architecture == architecture)
-    return next(found, GgufNaming(architecture))
+    return _namings().get(architecture, GgufNaming(architecture))
+
+
+def architectures() -> tuple[str, ...]:
+    """What llama.cpp calls the models of known families."""
+    return tuple(sorted(_namings()))
+
+
+@cache
+def _namings() -> Mapping[str, GgufNaming]:
+    """By architecture; of families that share one the first counts, by name."""
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in known()]
+    return {module.GGUF.architecture: module.GGUF for module in reversed(modules)}
 
 
 def states_dtype(config: Config) -> bool:

@@ -27,7 +27,7 @@ from edgepack.models.families.shared.layout import (
 from edgepack.models.families.shared.parts import Block, attention, feed_forward
 from edgepack.models.families.shared.rotary import rope
 
-GGUF = GgufNaming("cohere2")
+GGUF = GgufNaming("cohere2", window_period=4)
 
 
 def decoder(config: Config) -> Decoder:

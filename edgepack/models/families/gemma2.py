@@ -20,7 +20,7 @@ from edgepack.models.families.shared.layout import (
 from edgepack.models.families.shared.parts import Block, attention, feed_forward
 from edgepack.models.families.shared.rotary import rope
 
-GGUF = GgufNaming("gemma2")
+GGUF = GgufNaming("gemma2", window_period=2)
 
 
 def decoder(config: Config) -> Decoder:

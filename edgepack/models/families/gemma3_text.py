@@ -19,7 +19,7 @@ from edgepack.models.families.shared.layout import (
 from edgepack.models.families.shared.parts import Frame
 from edgepack.models.families.shared.rotary import local_rope, rope
 
-GGUF = GgufNaming("gemma3")
+GGUF = GgufNaming("gemma3", window_period=6)
 
 
 def decoder(config: Config, prefix: str = "model") -> Decoder:

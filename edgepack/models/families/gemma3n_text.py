@@ -32,7 +32,7 @@ from edgepack.models.features import (
     VALUE_NORM,
 )
 
-GGUF = GgufNaming("gemma3n")
+GGUF = GgufNaming("gemma3n", window_period=5)
 PREFIX = "model.language_model"  # in every checkpoint, with towers or without
 MOST_STREAMS = 1000
 

@@ -32,7 +32,7 @@ from edgepack.models.families.shared.layout import (
 from edgepack.models.families.shared.parts import Block, attention, router
 from edgepack.models.families.shared.rotary import rope
 
-GGUF = GgufNaming("gpt-oss")
+GGUF = GgufNaming("gpt-oss", window_period=2)
 
 
 def decoder(config: Config) -> Decoder:

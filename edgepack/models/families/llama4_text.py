@@ -30,7 +30,7 @@ from edgepack.models.families.shared.parts import Block, Frame, attention, feed_
 from edgepack.models.families.shared.rotary import rope
 from edgepack.models.features import TEMPERATURE, UNIT_HEADS, WEIGHED_INPUT
 
-GGUF = GgufNaming("llama4")
+GGUF = GgufNaming("llama4", window_period=4, chunk=8192)
 CHUNKED = "chunked_attention"
 
 

@@ -9,7 +9,7 @@ from edgepack.models.families.shared.layout import activation, assemble, depth, 
 from edgepack.models.families.shared.parts import Block, attention, feed_forward
 from edgepack.models.families.shared.rotary import LayerKind, rope
 
-GGUF = GgufNaming("olmo2")
+GGUF = GgufNaming("olmo2", window_period=4)
 
 
 def decoder(config: Config) -> Decoder:
