@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,14 @@ from edgepack.formats import Format
 from edgepack.hardware import Hardware
 from edgepack.memory import CACHE_TYPES, DEFAULT_CONTEXT, Deployment, Fit, Program
 from edgepack.memory.placement import DIVIDING
-from edgepack.memory.requirements import Requirement, meets, requirements, shortfalls
-from edgepack.models import Decoder
+from edgepack.memory.requirements import (
+    Requirement,
+    context_of,
+    meets,
+    requirements,
+    shortfalls,
+)
+from edgepack.models import Decoder, features
 from edgepack.pipeline.choice import Choice
 from edgepack.pipeline.device import Target
 from edgepack.pipeline.work import work_on
@@ -42,6 +48,15 @@ class Settings:
     kv_type: str | None = None
     slots: int | None = None
     program: str | None = None
+
+    def check(self) -> None:
+        """Raises UsageError for what no model can be asked of, before many are."""
+        if self.kv_type is not None and self.kv_type.lower() not in CACHE_TYPES:
+            raise unknown("KV cache type", self.kv_type, CACHE_TYPES)
+
+    def reaching(self, context: int | None) -> Settings:
+        """The same for a context of at least so many tokens: all figures then hold there."""
+        return self if context is None else replace(self, context=max(context, self.context or 0))
 
     def length(self, decoder: Decoder) -> int:
         """Tokens of the context."""
@@ -93,11 +108,16 @@ class FitTable:
 
     @property
     def error(self) -> DoesNotFit | None:
-        """The error that stands for a table without a row that fits, and meets what is asked."""
+        """The error that stands for a table without a row that fits, and meets what is asked.
+
+        With a draft, what fits beside it.
+        """
         fitting = [row.fit for row in self.rows if row.fit.fits]
         if not fitting:
             return memory.does_not_fit([row.fit for row in self.rows])
-        if self.pairs and not any(each.pair.fits for each in self.pairs):
+        if self.pairs:
+            fitting = [each.pair.target for each in self.pairs if each.pair.fits]
+        if not fitting:
             return DoesNotFit(
                 "no scheme leaves room for the draft beside it", "take a smaller draft"
             )
@@ -122,7 +142,8 @@ def fit(
     """Weigh `model` (a folder, hub id or catalogue name) under each scheme.
 
     Of a decoder config.json alone is read, of another model its weights' headers too. Every usual
-    scheme of every chosen format, or the one chosen. `draft` is a model to stand beside it. Raises
+    scheme of every chosen format, or the one chosen, at a context as long as `require` asks for.
+    `draft` is a model to stand beside it. Raises
     whatever opening the models, the device, the settings and the requirements raise; whether
     anything fits is in the table.
     """
@@ -130,6 +151,7 @@ def fit(
 
     choice.importance()  # counts no bytes, but what is no matrix is refused
     asked = requirements(require) if require else ()
+    settings = settings.reaching(context_of(asked))
     work = work_on(model)
     hardware = target.hardware()
     rows = work.table(hardware, settings, choice)
@@ -144,8 +166,16 @@ def table(
     return tuple(
         weighed(decoder, hardware, settings, form, scheme)
         for form, chosen in choice.picks()
-        for scheme in ([chosen] if chosen else map(choice.adapted, form.schemes.USUAL))
+        for scheme in ([chosen] if chosen else _schemes(form, form.schemes.USUAL, decoder, choice))
     )
+
+
+def _schemes(
+    form: Format, known: Sequence[Scheme], decoder: Decoder, choice: Choice
+) -> Iterator[Scheme]:
+    """The schemes of `known`, and where they belong by their bits, the decoder's native ones."""
+    every = sorted((*form.schemes.native(decoder), *known), key=lambda each: -each.bits)
+    return map(choice.adapted, every)
 
 
 def weigh(
@@ -168,17 +198,30 @@ def weigh(
 
 
 def most_faithful(
-    decoder: Decoder, hardware: Hardware, settings: Settings, form: Format, choice: Choice
+    decoder: Decoder,
+    hardware: Hardware,
+    settings: Settings,
+    form: Format,
+    choice: Choice,
+    asked: tuple[Requirement, ...] = (),
 ) -> Weighed:
-    """The row of the scheme that `auto` takes. Raises DoesNotFit."""
-    rows = list[Weighed]()
-    for scheme in form.schemes.FAITHFUL:
+    """The row of the scheme that `auto` takes, of those that meet what is asked.
+
+    Raises DoesNotFit.
+    """
+    rows, short = list[Weighed](), list[Weighed]()
+    for scheme in _schemes(form, form.schemes.FAITHFUL, decoder, choice):
         if scheme.bits <= AUTO_BITS:
-            row = weighed(decoder, hardware, settings, form, choice.adapted(scheme))
+            row = weighed(decoder, hardware, settings, form, scheme)
+            if not meets(row.fit, asked):
+                short.append(row)
+                continue
             if memory.is_first_choice(row.fit):  # of those less faithful none is chosen
                 return row
             rows.append(row)
-    chosen = memory.choose([row.fit for row in rows])
+    chosen = memory.choose([row.fit for row in rows or short])
+    if not rows:
+        raise DoesNotFit(f"{chosen.scheme}: {'; '.join(shortfalls(chosen, asked))}", "ask for less")
     return next(row for row in rows if row.fit is chosen)
 
 
@@ -186,8 +229,15 @@ def weighed(
     decoder: Decoder, hardware: Hardware, settings: Settings, form: Format, scheme: Scheme
 ) -> Weighed:
     """One row. Raises UsageError for settings that the format's program refuses."""
+    beyond = sorted(features.features(decoder) - form.knows)
+    if beyond and not form.made_by_others:
+        features.check_known(decoder, form.knows, f"the {form.name} writer")
     deployment = settings.deployment(decoder, form, scheme)
-    return Weighed(form, scheme, deployment, memory.fit(decoder, scheme, hardware, deployment))
+    found = memory.fit(decoder, scheme, hardware, deployment)
+    if beyond:
+        note = f"edgepack does not write this model yet ({', '.join(beyond)}): files of others do"
+        found = replace(found, notes=(*found.notes, note))
+    return Weighed(form, scheme, deployment, found)
 
 
 def does_not_fit(fit: Fit, hardware: Hardware) -> DoesNotFit:
