@@ -56,6 +56,10 @@ def validate(
         float | None,
         typer.Option(metavar="A", min=0, max=1, help="Weight of CE in the distillation loss."),
     ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Tokens run at once; the model's own window if not said."),
+    ] = None,
     self_test: Annotated[
         bool,
         typer.Option("--self-test", help="No artifact: show that every limit trips on damage."),
@@ -77,6 +81,7 @@ def validate(
         tuple(artifacts or ()), reference, corpus=corpus, self_sample=self_sample, profile=profile,
         baseline=baseline, until_decided=until_decided, generate=generate,
         as_draft_for=as_draft_for, seed=seed, temperature=temperature, alpha=loss_alpha,
+        window=window,
     )  # fmt: skip
     with progress(quiet=as_json) as report:
         found = verb.validate(request, report)

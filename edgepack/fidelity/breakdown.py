@@ -128,8 +128,11 @@ def check_loss(alpha: float, temperature: float) -> None:
 
 
 def _distribution(figure: Figure, values: NDArray[np.float64]) -> Distribution:
-    shares = np.quantile(values, (0.5, 0.9, 0.95, 0.99, 0.999), method="inverted_cdf")
-    return Distribution(figure, mean(values), *map(float, shares), float(values.max()))
+    p50, p90, p95, p99, p999 = (
+        float(np.quantile(values, share, method="inverted_cdf"))
+        for share in (0.5, 0.9, 0.95, 0.99, 0.999)
+    )
+    return Distribution(figure, mean(values), p50, p90, p95, p99, p999, float(values.max()))
 
 
 def _depths(position: NDArray[np.int32]) -> list[int]:

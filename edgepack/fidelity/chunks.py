@@ -49,9 +49,7 @@ def whole_chunks(documents: Sequence[Document]) -> tuple[Chunk, ...]:
     return tuple(Chunk(i, d.ids, 1, len(d.ids)) for i, d in enumerate(documents))
 
 
-def chunks(
-    documents: Sequence[Document], window: int, bos: int | None = None
-) -> tuple[Chunk, ...]:
+def chunks(documents: Sequence[Document], window: int, bos: int | None = None) -> tuple[Chunk, ...]:
     """Chunks of at most `window` tokens; documents that fit are whole.
 
     A document that begins with `bos` does so in every chunk: some models give nonsense without.

@@ -225,9 +225,7 @@ def _distances(
     )
 
 
-def _divergence(
-    shares: NDArray[np.float64], ratio: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _divergence(shares: NDArray[np.float64], ratio: NDArray[np.float64]) -> NDArray[np.float64]:
     """sum p ln(p / q) of every row, [B], of shares p and logarithms of p / q, both [B, V]."""
     found: NDArray[np.float64] = np.maximum(np.einsum("bv,bv->b", shares, ratio), 0)
     return found

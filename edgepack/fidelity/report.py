@@ -6,10 +6,13 @@ from dataclasses import dataclass, fields, is_dataclass
 from math import isfinite
 from typing import Any, Final, Self
 
+from edgepack.fidelity.breakdown import Bucket, Distillation, Distribution
+from edgepack.fidelity.floor import Control, NoiseFloor
 from edgepack.fidelity.gates import Verdict
 from edgepack.fidelity.metrics import Metrics
 from edgepack.fidelity.outputs.metrics import OutputMetrics
 from edgepack.fidelity.spans import Span
+from edgepack.fidelity.steps import StepReport
 
 SCHEMA_VERSION: Final = 1
 # Figures are reported to this many significant digits, so that equal runs give equal bytes.
@@ -61,6 +64,12 @@ class FidelityReport:
     spans: tuple[Metrics, ...] = ()
     worst: tuple[WorstToken, ...] = ()
     outputs: OutputMetrics | None = None
+    distributions: tuple[Distribution, ...] = ()
+    buckets: tuple[Bucket, ...] = ()
+    distillation: Distillation | None = None
+    steps: StepReport | None = None
+    noise_floor: NoiseFloor | None = None
+    control: Control | None = None
 
     @classmethod
     def not_run(cls, reason: str) -> Self:

@@ -1,4 +1,4 @@
-"""Float32 rounded to fewer bits, as a runtime rounds what a half-width matrix is multiplied with."""
+"""Float32 rounded to half its width, as runtimes round what such matrices are multiplied with."""
 
 from __future__ import annotations
 

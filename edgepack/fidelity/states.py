@@ -174,4 +174,4 @@ def _shape(checkpoint: Checkpoint, lane: Lane) -> tuple[int, int]:
 
 
 def _digest(content: Array) -> bytes:
-    return hashlib.sha256(memoryview(content.reshape(-1)).cast("B")).digest()
+    return hashlib.sha256(content.reshape(-1).data).digest()

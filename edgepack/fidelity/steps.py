@@ -107,9 +107,7 @@ def step_report(
     scores: TokenScores, documents: Sequence[Document], text_of: Callable[[int], str]
 ) -> StepReport | None:
     """What the steps measure, or None for a sample in which nothing thinks."""
-    traces = [
-        _steps(trace, documents[trace.document[0]], text_of) for trace in _traces(scores)
-    ]
+    traces = [_steps(trace, documents[trace.document[0]], text_of) for trace in _traces(scores)]
     if not traces:
         return None
     every = [step for trace in traces for step in trace]
@@ -145,9 +143,7 @@ def cut_steps(texts: Sequence[str]) -> list[slice]:
     steps: list[slice] = []
     for piece in pieces:
         blank = all(not t.strip() or t == _NEWLINE_BYTE for t in texts[piece])
-        opened = bool(steps) and all(
-            not t.strip() or t == _NEWLINE_BYTE for t in texts[steps[-1]]
-        )
+        opened = bool(steps) and all(not t.strip() or t == _NEWLINE_BYTE for t in texts[steps[-1]])
         if steps and (blank or opened):
             steps[-1] = slice(steps[-1].start, piece.stop)
         else:
@@ -169,9 +165,7 @@ def _traces(scores: TokenScores) -> Iterator[TokenScores]:
         yield part.select(rows)
 
 
-def _steps(
-    trace: TokenScores, document: Document, text_of: Callable[[int], str]
-) -> list[_Step]:
+def _steps(trace: TokenScores, document: Document, text_of: Callable[[int], str]) -> list[_Step]:
     cuts = cut_steps([text_of(document.ids[i]) for i in trace.position])
     rows = np.arange(len(trace.kl))
     return [_Step(n, len(cuts), trace.select(rows[cut])) for n, cut in enumerate(cuts)]

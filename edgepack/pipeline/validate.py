@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
 from edgepack import fidelity, formats
-from edgepack.errors import DamagedInput, Missing, UsageError
-from edgepack.fidelity import Document, FidelityReport, runtimes
+from edgepack.errors import DamagedInput, EdgepackError, Missing, UsageError
+from edgepack.fidelity import (
+    DEFAULT_ALPHA,
+    DEFAULT_TEMPERATURE,
+    Document,
+    FidelityReport,
+    runtimes,
+)
+from edgepack.fidelity.floor import suspicions
 from edgepack.fidelity.gates import DEFAULT_PROFILE
-from edgepack.fidelity.reference import Reference
+from edgepack.fidelity.standard import Standard, standard
+from edgepack.fidelity.states import user_store
 from edgepack.fidelity.structure import special_token_differences, tokenizer_differences
 from edgepack.models import Checkpoint
 from edgepack.models.digest import sha256_of
@@ -55,7 +63,8 @@ class ValidateRequest:
     """What `validate` is asked: `artifacts` are files or packages' folders, of one `reference`.
 
     `profile` is a name or a TOML file, `baseline` the JSON of an earlier run, `self_sample` a
-    number of traces, `alpha` the weight of cross-entropy in the distillation loss.
+    number of traces, `alpha` the weight of cross-entropy in the distillation loss, `window` the
+    tokens of the longest sequence that is run at once.
     """
 
     artifacts: tuple[str, ...] = ()
@@ -70,6 +79,7 @@ class ValidateRequest:
     seed: int = 0
     temperature: float | None = None
     alpha: float | None = None
+    window: int | None = None
 
 
 def validate(request: ValidateRequest, report: Report = silent) -> tuple[FidelityReport, ...]:
@@ -102,25 +112,54 @@ def measure(
     asked = request or ValidateRequest()
     documents = corpus.documents
     faults = [_structure(entry, checkpoint, documents) for entry in entries]
-    expected = Reference(
-        checkpoint, [d.ids for d in documents], staged_progress(report, "reference")
+    against = standard(
+        checkpoint,
+        documents,
+        window=asked.window,
+        seed=asked.seed,
+        progress=staged_progress(report, "reference"),
+        store=user_store(),
     )
     reports = []
     for entry, broken in zip(entries, faults, strict=True):
         with runtimes.open(entry) as runtime:
             found = fidelity.validate(
-                expected,
+                against.reference,
                 runtime,
                 documents,
                 limits,
                 identity=checkpoint.name,
                 broken=broken,
+                floor=against.floor.kl_mean,
                 seed=asked.seed,
                 text_of=checkpoint.tokenizer.text_of,
                 progress=staged_progress(report, f"compare {runtime.name}"),
+                chunks=against.chunks,
+                temperature=DEFAULT_TEMPERATURE if asked.temperature is None else asked.temperature,
+                alpha=DEFAULT_ALPHA if asked.alpha is None else asked.alpha,
             )
-        reports.append(found)
+        reports.append(_beside(found, against, entry, checkpoint))
     return tuple(reports)
+
+
+def _beside(
+    found: FidelityReport, against: Standard, entry: Path, checkpoint: Checkpoint
+) -> FidelityReport:
+    """The report with what the measurement is worth. Raises as `suspicions` does."""
+    notes = [*found.notes, *against.notes]
+    if found.overall is not None:
+        encodings = _encodings(entry, checkpoint)
+        notes += suspicions(found.overall, against.floor, encodings, entry.name)
+    return replace(found, notes=tuple(notes), noise_floor=against.floor, control=against.control)
+
+
+def _encodings(entry: Path, checkpoint: Checkpoint) -> frozenset[str] | None:
+    """What the artifact's tensors are stored in; None where that cannot be read."""
+    try:
+        stored = formats.holding(entry).tensors(entry, checkpoint)
+        return frozenset(tensor.encoding for tensor in stored)
+    except EdgepackError:
+        return None
 
 
 def _structure(
