@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from math import isfinite
 from typing import Any, Final, Self
 
-from edgepack.fidelity.gates import Verdict
+from edgepack.fidelity.gates import Check, Verdict
 from edgepack.fidelity.metrics import Metrics
 from edgepack.fidelity.outputs.metrics import OutputMetrics
 from edgepack.fidelity.spans import Span
@@ -44,7 +44,9 @@ class FidelityReport:
     """`reasons` led to the verdict, `notes` did not; `powered` says the sample was full-sized.
 
     Tokens are summed up in `overall` and `spans`; for a model whose outputs are no next tokens
-    these are empty, and `outputs` has the figures.
+    these are empty, and `outputs` has the figures. `gates` are the figures that were held to
+    limits; `invalid` says that nothing could be compared, `more_documents` about how many more
+    would decide what is open.
     """
 
     verdict: Verdict
@@ -61,6 +63,9 @@ class FidelityReport:
     spans: tuple[Metrics, ...] = ()
     worst: tuple[WorstToken, ...] = ()
     outputs: OutputMetrics | None = None
+    gates: tuple[Check, ...] = ()
+    invalid: bool = False
+    more_documents: int | None = None
 
     @classmethod
     def not_run(cls, reason: str) -> Self:

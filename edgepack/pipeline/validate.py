@@ -10,7 +10,7 @@ from pathlib import Path
 from edgepack import fidelity, formats
 from edgepack.errors import DamagedInput, Missing, UsageError
 from edgepack.fidelity import Document, FidelityReport, runtimes
-from edgepack.fidelity.gates import DEFAULT_PROFILE
+from edgepack.fidelity.limits import DEFAULT_PROFILE
 from edgepack.fidelity.reference import Reference
 from edgepack.fidelity.structure import special_token_differences, tokenizer_differences
 from edgepack.models import Checkpoint
