@@ -6,6 +6,9 @@ metrics    distances token by token, and their sums
 bootstrap  bounds on those sums
 limits     profiles: what is limited, and how
 gates      checks against limits, the verdict
+by_document what every document showed
+ratchet    losses against an earlier report
+looks      samples that grow until they decide
 power      how large a sample decides
 report     FidelityReport
 runtimes/  what an artifact runs in
@@ -24,7 +27,8 @@ from numpy.typing import NDArray
 
 from edgepack.errors import DamagedInput, UsageError
 from edgepack.fidelity.bootstrap import CONFIDENCE
-from edgepack.fidelity.corpus import Document, read_corpus
+from edgepack.fidelity.by_document import by_document
+from edgepack.fidelity.corpus import Document, corpus_digest, read_corpus
 from edgepack.fidelity.gates import judge
 from edgepack.fidelity.limits import Profile, profile
 from edgepack.fidelity.metrics import TokenScores, score, summarize
@@ -136,6 +140,9 @@ def report_on(
         spans=spans,
         worst=_worst(scores, documents, text_of or (lambda _: "")),
         gates=judgement.checks,
+        corpus=corpus_digest(documents),
+        seed=seed,
+        by_document=by_document(scores),
         invalid=judgement.invalid,
         more_documents=None if broken else judgement.more_documents,
     )

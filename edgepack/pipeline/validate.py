@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from edgepack import fidelity, formats
 from edgepack.errors import DamagedInput, Missing, UsageError
@@ -15,6 +16,8 @@ from edgepack.fidelity.reference import Reference
 from edgepack.fidelity.structure import special_token_differences, tokenizer_differences
 from edgepack.models import Checkpoint
 from edgepack.models.digest import sha256_of
+from edgepack.pipeline.baseline import hold, read_baseline
+from edgepack.pipeline.looks import GrowingReference, plan, validate_until_decided
 from edgepack.pipeline.progress import Report, silent, staged_progress
 from edgepack.pipeline.work import work_on
 
@@ -81,10 +84,12 @@ def validate(request: ValidateRequest, report: Report = silent) -> tuple[Fidelit
     if not request.artifacts:
         raise UsageError("no artifact was named", "name one or more, or use --self-test")
     limits = fidelity.profile(request.profile)
+    if request.baseline:  # what is wrong with it need not wait for the measurement
+        read_baseline(request.baseline)
     entries = [artifact_entry(Path(artifact)) for artifact in request.artifacts]
-    return (
-        work_on(request.reference).scales(request.corpus).measure(entries, limits, report, request)
-    )
+    scales = work_on(request.reference).scales(request.corpus)
+    reports = scales.measure(entries, limits, report, request)
+    return hold(reports, request.baseline) if request.baseline else reports
 
 
 def measure(
@@ -102,23 +107,27 @@ def measure(
     asked = request or ValidateRequest()
     documents = corpus.documents
     faults = [_structure(entry, checkpoint, documents) for entry in entries]
-    expected = Reference(
-        checkpoint, [d.ids for d in documents], staged_progress(report, "reference")
-    )
+    planned = plan(documents, asked.seed) if asked.until_decided else None
+
+    def run(more: Sequence[Document]) -> Reference:
+        ids = [document.ids for document in more]
+        return Reference(checkpoint, ids, staged_progress(report, "reference"))
+
+    expected = GrowingReference(planned, run) if planned else run(documents)
     reports = []
     for entry, broken in zip(entries, faults, strict=True):
         with runtimes.open(entry) as runtime:
-            found = fidelity.validate(
-                expected,
-                runtime,
-                documents,
-                limits,
-                identity=checkpoint.name,
-                broken=broken,
-                seed=asked.seed,
-                text_of=checkpoint.tokenizer.text_of,
-                progress=staged_progress(report, f"compare {runtime.name}"),
-            )
+            options: dict[str, Any] = {
+                "identity": checkpoint.name,
+                "broken": broken,
+                "seed": asked.seed,
+                "text_of": checkpoint.tokenizer.text_of,
+                "progress": staged_progress(report, f"compare {runtime.name}"),
+            }
+            if planned:
+                found = validate_until_decided(expected, runtime, planned, limits, **options)
+            else:
+                found = fidelity.validate(expected, runtime, documents, limits, **options)
         reports.append(found)
     return tuple(reports)
 
