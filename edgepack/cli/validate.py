@@ -75,7 +75,7 @@ def validate(
     """Measure ARTIFACT in its real runtime against MODEL. Exit 4 if it fails, 7 if undecided."""
     from edgepack.cli import tables
     from edgepack.pipeline import validate as verb
-    from edgepack.pipeline.pack import verdict_error
+    from edgepack.pipeline.verdicts import verdict_error
 
     request = verb.ValidateRequest(
         tuple(artifacts or ()), reference, corpus=corpus, self_sample=self_sample, profile=profile,

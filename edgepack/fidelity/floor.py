@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from edgepack.errors import DamagedInput
+from edgepack.errors import InvalidMeasurement
 from edgepack.fidelity.chunks import Chunk
 from edgepack.fidelity.corpus import Document
 from edgepack.fidelity.metrics import Metrics, TokenScores, mean, score
@@ -110,14 +110,14 @@ def noise_floor(
 def control(states: Sequence[States], bench: Bench, documents: Sequence[Document]) -> Control:
     """The control, from the states of `bench.lanes()`.
 
-    Raises DamagedInput where the reference is not the same twice: the measurement is invalid.
+    Raises InvalidMeasurement where the reference is not the same twice: the measurement is invalid.
     """
     whole, _, once, again = states
     chunk = bench.chunks[bench.control]
     name = documents[chunk.document].name
     twice = _between(once, 0, again, 0, chunk, documents)
     if twice.kl.any() or not np.array_equal(once.hidden, again.hidden):
-        raise DamagedInput(
+        raise InvalidMeasurement(
             f"invalid measurement: {name} run twice by the reference is {twice.kl.max():.3g} nats "
             "from itself",
             "this machine does not compute the same twice: look at its memory and its BLAS",
@@ -131,7 +131,7 @@ def suspicions(
 ) -> Iterator[str]:
     """Notes on an artifact that is nearer to the reference than it can be.
 
-    `encodings` are its tensors', None where they are not known. Raises DamagedInput where a
+    `encodings` are its tensors', None where they are not known. Raises InvalidMeasurement where a
     quantized one is at no distance at all: it was compared with itself, not with its checkpoint.
     """
     quantized = sorted((encodings or frozenset()) - _PLAIN)
@@ -139,7 +139,7 @@ def suspicions(
     if not overall.tokens:
         return
     if overall.kl_max == 0 and quantized:
-        raise DamagedInput(
+        raise InvalidMeasurement(
             f"invalid measurement: {named} is at zero distance at all {overall.tokens} tokens",
             "the reference must be the checkpoint it was made from, before it was quantized",
         )

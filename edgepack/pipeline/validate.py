@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from edgepack import fidelity, formats
 from edgepack.errors import DamagedInput, EdgepackError, Missing, UsageError
@@ -17,12 +18,14 @@ from edgepack.fidelity import (
     runtimes,
 )
 from edgepack.fidelity.floor import suspicions
-from edgepack.fidelity.gates import DEFAULT_PROFILE
-from edgepack.fidelity.standard import Standard, standard
+from edgepack.fidelity.limits import DEFAULT_PROFILE
+from edgepack.fidelity.standard import Run, Standard, cut_notes, run_on, standard
 from edgepack.fidelity.states import user_store
 from edgepack.fidelity.structure import special_token_differences, tokenizer_differences
 from edgepack.models import Checkpoint
 from edgepack.models.digest import sha256_of
+from edgepack.pipeline.baseline import hold, read_baseline
+from edgepack.pipeline.looks import GrowingReference, plan, validate_until_decided
 from edgepack.pipeline.progress import Report, silent, staged_progress
 from edgepack.pipeline.work import work_on
 
@@ -91,10 +94,12 @@ def validate(request: ValidateRequest, report: Report = silent) -> tuple[Fidelit
     if not request.artifacts:
         raise UsageError("no artifact was named", "name one or more, or use --self-test")
     limits = fidelity.profile(request.profile)
+    if request.baseline:  # what is wrong with it need not wait for the measurement
+        read_baseline(request.baseline)
     entries = [artifact_entry(Path(artifact)) for artifact in request.artifacts]
-    return (
-        work_on(request.reference).scales(request.corpus).measure(entries, limits, report, request)
-    )
+    scales = work_on(request.reference).scales(request.corpus)
+    reports = scales.measure(entries, limits, report, request)
+    return hold(reports, request.baseline) if request.baseline else reports
 
 
 def measure(
@@ -112,41 +117,60 @@ def measure(
     asked = request or ValidateRequest()
     documents = corpus.documents
     faults = [_structure(entry, checkpoint, documents) for entry in entries]
-    against = standard(
-        checkpoint,
-        documents,
-        window=asked.window,
-        seed=asked.seed,
-        progress=staged_progress(report, "reference"),
-        store=user_store(),
-    )
+    planned = plan(documents, asked.seed) if asked.until_decided else None
+    how: dict[str, Any] = {
+        "window": asked.window,
+        "progress": staged_progress(report, "reference"),
+        "store": user_store(),
+    }
+    first = planned.documents[: planned.looks[0]] if planned else documents
+    against = standard(checkpoint, first, seed=asked.seed, **how)
+
+    def run(more: Sequence[Document]) -> Run:
+        return run_on(checkpoint, more, **how)
+
+    growing = GrowingReference(planned, run, {0: against.run}) if planned else None
     reports = []
     for entry, broken in zip(entries, faults, strict=True):
         with runtimes.open(entry) as runtime:
-            found = fidelity.validate(
-                against.reference,
-                runtime,
-                documents,
-                limits,
-                identity=checkpoint.name,
-                broken=broken,
-                floor=against.floor.kl_mean,
-                seed=asked.seed,
-                text_of=checkpoint.tokenizer.text_of,
-                progress=staged_progress(report, f"compare {runtime.name}"),
-                chunks=against.chunks,
-                temperature=DEFAULT_TEMPERATURE if asked.temperature is None else asked.temperature,
-                alpha=DEFAULT_ALPHA if asked.alpha is None else asked.alpha,
-            )
-        reports.append(_beside(found, against, entry, checkpoint))
+            options: dict[str, Any] = {
+                "identity": checkpoint.name,
+                "broken": broken,
+                "floor": against.floor.kl_mean,
+                "seed": asked.seed,
+                "text_of": checkpoint.tokenizer.text_of,
+                "progress": staged_progress(report, f"compare {runtime.name}"),
+                **_loss(asked),
+            }
+            if growing:
+                found = validate_until_decided(growing, runtime, limits, **options)
+            else:
+                chunks, reference = against.run.chunks, against.run.reference
+                found = fidelity.validate(
+                    reference, runtime, documents, limits, chunks=chunks, **options
+                )
+        runs = growing.runs if growing else (against.run,)
+        reports.append(_beside(found, against, runs, entry, checkpoint))
     return tuple(reports)
 
 
+def _loss(asked: ValidateRequest) -> dict[str, float]:
+    """Temperature and alpha, as they were asked for."""
+    return {
+        "temperature": DEFAULT_TEMPERATURE if asked.temperature is None else asked.temperature,
+        "alpha": DEFAULT_ALPHA if asked.alpha is None else asked.alpha,
+    }
+
+
 def _beside(
-    found: FidelityReport, against: Standard, entry: Path, checkpoint: Checkpoint
+    found: FidelityReport,
+    against: Standard,
+    runs: Sequence[Run],
+    entry: Path,
+    checkpoint: Checkpoint,
 ) -> FidelityReport:
     """The report with what the measurement is worth. Raises as `suspicions` does."""
-    notes = [*found.notes, *against.notes]
+    notes = [*found.notes, *cut_notes(runs)]
     if found.overall is not None:
         encodings = _encodings(entry, checkpoint)
         notes += suspicions(found.overall, against.floor, encodings, entry.name)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgepack import formats
-from edgepack.errors import DamagedInput
+from edgepack.errors import InvalidMeasurement
 from edgepack.fidelity import profile, read_corpus, reference, runtimes, score_documents
 from edgepack.fidelity.chunks import whole_chunks
 from edgepack.fidelity.corpus import Document
@@ -52,7 +52,7 @@ def artifact(checkpoint, written, tmp_path_factory):
 
 def distance(found, documents, path):
     with runtimes.open(path, threads=1) as runtime:
-        return score_documents(found.reference, runtime, documents).kl.mean()
+        return score_documents(found.run.reference, runtime, documents).kl.mean()
 
 
 def test_the_floor_is_what_llama_cpp_makes_of_a_bf16_artifact(found, documents, artifact):
@@ -91,7 +91,7 @@ def test_a_machine_that_does_not_compute_the_same_twice_measures_nothing(
         return states
 
     monkeypatch.setattr(reference, "run", noisy)
-    with pytest.raises(DamagedInput, match=r"invalid measurement.*run twice"):
+    with pytest.raises(InvalidMeasurement, match=r"invalid measurement.*run twice"):
         standard(checkpoint, documents[:2])
 
 
@@ -124,7 +124,7 @@ def test_what_is_nearer_than_it_can_be_is_suspicious():
     assert "zero distance" in note
     (note,) = suspicions(overall(0.0, 0.0), FLOOR, None, "a")
     assert "zero distance" in note
-    with pytest.raises(DamagedInput, match=r"invalid measurement: a \(Q4_K\) is at zero"):
+    with pytest.raises(InvalidMeasurement, match=r"invalid measurement: a \(Q4_K\) is at zero"):
         list(suspicions(overall(0.0, 0.0), FLOOR, quantized, "a"))
 
 
@@ -151,11 +151,11 @@ def test_a_quantized_artifact_that_is_the_reference_is_an_invalid_measurement(
     checkpoint, documents, found, artifact, monkeypatch
 ):
     echo = Echo(checkpoint)
-    echo.given = {d.ids: found.reference.logits(i) for i, d in enumerate(documents)}
+    echo.given = {d.ids: found.run.reference.logits(i) for i, d in enumerate(documents)}
     monkeypatch.setattr(verb.runtimes, "open", lambda path: echo)
     monkeypatch.setattr(verb, "_structure", lambda *given: ())
     corpus = verb.Corpus(None, "", documents)
-    with pytest.raises(DamagedInput, match=r"Q8_0.gguf \(Q8_0\) is at zero distance"):
+    with pytest.raises(InvalidMeasurement, match=r"Q8_0.gguf \(Q8_0\) is at zero distance"):
         verb.measure([artifact("Q8_0")], checkpoint, corpus, profile())
     (report,) = verb.measure([artifact("F32")], checkpoint, corpus, profile())
     assert any("zero distance" in note for note in report.notes)
