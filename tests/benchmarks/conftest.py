@@ -36,10 +36,11 @@ else:
 
 @dataclass(frozen=True)
 class Run:
-    """Seconds on the wall, and the most memory resident, in MB."""
+    """Seconds on the wall, the most memory resident, in MB, and what was printed."""
 
     seconds: float
     megabytes: float
+    out: str
 
 
 @pytest.fixture(scope="session")
@@ -59,31 +60,47 @@ def _timed(program: object, *arguments: object, python: str = sys.executable) ->
         [python, "-c", RUN, str(program), *map(str, arguments)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    kilobytes = int(done.stdout.rpartition("PEAK ")[2])
-    return Run(time.perf_counter() - start, kilobytes * 1024 / 1e6)
+    out, _, kilobytes = done.stdout.rpartition("PEAK ")
+    return Run(time.perf_counter() - start, int(kilobytes) * 1024 / 1e6, out)
 
 
 @pytest.fixture(scope="session")
-def billion(builder, tmp_path_factory):
-    """1.08 B bfloat16 weights in the shape of a qwen2, written a tensor at a time."""
-    folder = tmp_path_factory.mktemp("billion") / "model"
-    tokenizer = builder.byte_level_tokenizer(290)
-    builder.write(folder, "qwen2", tensors={}, tokenizer=tokenizer, **SHAPE)
-    shapes = {"model.embed_tokens.weight": (SHAPE["vocab_size"], SHAPE["hidden_size"])}
-    values = builder.config("qwen2", **SHAPE)
-    for layer in range(SHAPE["num_hidden_layers"]):
-        for name, shape in builder._layer_shapes(values).items():
-            shapes[f"model.layers.{layer}.{name}"] = shape
-    shapes["model.norm.weight"] = (SHAPE["hidden_size"],)
+def billion(random_checkpoint):
+    """1.08 B bfloat16 weights in the shape of a qwen2."""
+    return random_checkpoint("billion", "qwen2", SHAPE)
+
+
+@pytest.fixture(scope="session")
+def random_checkpoint(builder, tmp_path_factory):
+    """`random_checkpoint(name, family, shape)`: bfloat16 weights, written a tensor at a time."""
+
+    def write(name, family, shape):
+        folder = tmp_path_factory.mktemp(name) / "model"
+        tokenizer = builder.byte_level_tokenizer(290)
+        builder.write(folder, family, tensors={}, tokenizer=tokenizer, **shape)
+        values = builder.config(family, **shape)
+        table = (shape["vocab_size"], shape["hidden_size"])
+        shapes = {"model.embed_tokens.weight": table}
+        for layer in range(shape["num_hidden_layers"]):
+            for part, size in builder._layer_shapes(values).items():
+                shapes[f"model.layers.{layer}.{part}"] = size
+        shapes["model.norm.weight"] = (shape["hidden_size"],)
+        if not values["tie_word_embeddings"]:
+            shapes["lm_head.weight"] = table
+        _write_random(builder, folder / "model.safetensors", shapes)
+        return folder
+
+    return write
+
+
+def _write_random(builder, path, shapes):
     header, end = {}, 0
     for name, shape in shapes.items():
         size = 2 * int(np.prod(shape))
         header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [end, end + size]}
         end += size
     noise = builder.bfloat16(np.random.default_rng(0).normal(0, 0.02, 1 << 24).astype(np.float32))
-    with (folder / "model.safetensors").open("wb") as file:
+    with path.open("wb") as file:
         file.write(builder.container(json.dumps(header).encode(), b""))
         for shape in shapes.values():
-            count = int(np.prod(shape))
-            file.write(np.resize(noise, count).tobytes())
-    return folder
+            file.write(np.resize(noise, int(np.prod(shape))).tobytes())
