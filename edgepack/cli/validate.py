@@ -12,6 +12,7 @@ from edgepack.cli.output import Answer, command, progress
 
 if TYPE_CHECKING:
     from edgepack.fidelity import FidelityReport
+    from edgepack.pipeline.validate import ValidateRequest
 
 
 @command
@@ -78,6 +79,8 @@ def validate(
         baseline=baseline, until_decided=until_decided, generate=generate,
         as_draft_for=as_draft_for, seed=seed, temperature=temperature, alpha=loss_alpha,
     )  # fmt: skip
+    if self_test:
+        return _self_test(request, quiet=as_json)
     with progress(quiet=as_json) as report:
         found = verb.validate(request, report)
 
@@ -93,3 +96,16 @@ def _data(reports: tuple[FidelityReport, ...]) -> dict[str, Any]:
     if len(reports) == 1:
         return reports[0].to_dict()
     return {"reports": [report.to_dict() for report in reports]}
+
+
+def _self_test(request: ValidateRequest, *, quiet: bool) -> Answer:
+    from edgepack.cli import tables
+    from edgepack.cli.plain import plain
+    from edgepack.errors import UsageError
+    from edgepack.pipeline.selftest import self_test, self_test_error
+
+    if request.artifacts:
+        raise UsageError("--self-test was given with an artifact", "leave one of them out")
+    with progress(quiet=quiet) as report:
+        found = self_test(request, report)
+    return Answer(plain(found), lambda: tables.self_test(found), error=self_test_error(found))
