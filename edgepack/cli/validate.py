@@ -11,6 +11,8 @@ from edgepack.cli import options as given
 from edgepack.cli.output import Answer, command, progress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgepack.fidelity import FidelityReport
     from edgepack.pipeline.validate import ValidateRequest
 
@@ -83,6 +85,7 @@ def validate(
         return _self_test(request, quiet=as_json)
     with progress(quiet=as_json) as report:
         found = verb.validate(request, report)
+    _write_files(tuple(zip(request.artifacts, found, strict=True)), junit, html)
 
     def text() -> None:
         for each in found:
@@ -96,6 +99,23 @@ def _data(reports: tuple[FidelityReport, ...]) -> dict[str, Any]:
     if len(reports) == 1:
         return reports[0].to_dict()
     return {"reports": [report.to_dict() for report in reports]}
+
+
+def _write_files(
+    named: Sequence[tuple[str, FidelityReport]], junit: Path | None, html: Path | None
+) -> None:
+    """The reports in the forms asked for. Raises OutputError."""
+    from edgepack.errors import OutputError
+    from edgepack.fidelity.html import page
+    from edgepack.fidelity.junit import junit as xml
+
+    for path, text in ((junit, xml), (html, page)):
+        if path is None:
+            continue
+        try:
+            path.write_text(text(named), encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {error.strerror}", "") from error
 
 
 def _self_test(request: ValidateRequest, *, quiet: bool) -> Answer:
