@@ -11,7 +11,10 @@ from edgepack.cli import options as given
 from edgepack.cli.output import Answer, command, progress
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from edgepack.fidelity import FidelityReport
+    from edgepack.pipeline.validate import ValidateRequest
 
 
 @command
@@ -83,8 +86,11 @@ def validate(
         as_draft_for=as_draft_for, seed=seed, temperature=temperature, alpha=loss_alpha,
         window=window,
     )  # fmt: skip
+    if self_test:
+        return _self_test(request, quiet=as_json)
     with progress(quiet=as_json) as report:
         found = verb.validate(request, report)
+    _write_files(tuple(zip(request.artifacts, found, strict=True)), junit, html)
 
     def text() -> None:
         for each in found:
@@ -98,3 +104,33 @@ def _data(reports: tuple[FidelityReport, ...]) -> dict[str, Any]:
     if len(reports) == 1:
         return reports[0].to_dict()
     return {"reports": [report.to_dict() for report in reports]}
+
+
+def _write_files(
+    named: Sequence[tuple[str, FidelityReport]], junit: Path | None, html: Path | None
+) -> None:
+    """The reports in the forms asked for. Raises OutputError."""
+    from edgepack.errors import OutputError
+    from edgepack.fidelity.html import page
+    from edgepack.fidelity.junit import junit as xml
+
+    for path, text in ((junit, xml), (html, page)):
+        if path is None:
+            continue
+        try:
+            path.write_text(text(named), encoding="utf-8")
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {error.strerror}", "") from error
+
+
+def _self_test(request: ValidateRequest, *, quiet: bool) -> Answer:
+    from edgepack.cli import tables
+    from edgepack.cli.plain import plain
+    from edgepack.errors import UsageError
+    from edgepack.pipeline.selftest import self_test, self_test_error
+
+    if request.artifacts:
+        raise UsageError("--self-test was given with an artifact", "leave one of them out")
+    with progress(quiet=quiet) as report:
+        found = self_test(request, report)
+    return Answer(plain(found), lambda: tables.self_test(found), error=self_test_error(found))
