@@ -1,4 +1,4 @@
-"""What a report says beside its table: what the measurement is worth, and where reasoning breaks."""
+"""What a report says beside its table: what it is worth, and where reasoning breaks."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def _loss(loss: Distillation) -> str:
 
 def _steps(steps: StepReport) -> str:
     return (
-        f"reasoning: {steps.damaged_traces} of {steps.traces} traces have a damaged step, "
-        f"{steps.damaged_steps} of {steps.steps:,} steps are"
+        f"reasoning: {steps.damaged_traces} of {steps.traces} traces have a damaged step; "
+        f"of {steps.steps:,} steps {steps.damaged_steps} are damaged"
     )
 
 
