@@ -7,6 +7,16 @@ Introduction to the Bootstrap, 1993, chapters 12 and 13): KLD is skewed, and the
 one that lets an artifact pass, is too low by percentiles alone. Measured on lognormal documents of
 lognormal tokens (tests/fidelity/test_bootstrap.py has one such run): 64 documents of 100 tokens
 cover the true mean from above in 92% of samples and the true 99th percentile in 84%, for 95%.
+By number of documents (100 tokens each, documents e^0.5 apart; shares of 2% that differ by document
+as a beta distribution does; 200 samples, standard error 1.5%), bounds hold the truth in
+
+    documents              16     32     64    128    240
+    mean, upper           93%    93%    94%    94%    95%
+    mean, lower           95%    98%    95%    96%    94%
+    share, upper          87%    94%    94%    91%    93%
+    share, lower          97%    95%    96%    97%    95%
+
+so below 32 documents a share's upper bound promises more than it holds.
 """
 
 from __future__ import annotations

@@ -5,6 +5,17 @@ distance d from its limit, whose bound reaches w, needs (w / d)^2 as many docume
 limit, many. Where nothing was seen the bound is about 3 / tokens instead, and a percentile has no
 upper bound before one token in so many was drawn at all. The law says nothing of what the new
 documents hold, so what is given here is about right, never a promise.
+
+What a sample can decide, by lognormal tokens in documents that differ by a factor of e^0.5 (alike)
+or of e (unlike), 100 tokens each, 60 samples of each size. Four artifacts of five that are so far
+from the limit are decided:
+
+    documents        16           64          256         1024
+    alike      0.66   1.43  0.83   1.18  0.91   1.09  0.96   1.04   mean KLD over its limit: passes
+    unlike     0.41   2.16  0.61   1.46  0.78   1.22  0.90   1.10   below the first, fails above
+
+A share of tokens of which none is seen is proved below 3 / tokens: 0.5% by 600 tokens, 0.01% by
+29,956. None of 64 documents broken proves less than 4.6% broken, none of 240 less than 1.2%.
 """
 
 from __future__ import annotations
