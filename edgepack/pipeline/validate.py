@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from edgepack import fidelity, formats
-from edgepack.errors import DamagedInput, Missing, UsageError
-from edgepack.fidelity import Document, FidelityReport, runtimes
-from edgepack.fidelity.reference import Reference
+from edgepack.errors import DamagedInput, EdgepackError, Missing, UsageError
+from edgepack.fidelity import (
+    DEFAULT_ALPHA,
+    DEFAULT_TEMPERATURE,
+    Document,
+    FidelityReport,
+    runtimes,
+)
+from edgepack.fidelity.floor import suspicions
+from edgepack.fidelity.limits import DEFAULT_PROFILE
+from edgepack.fidelity.standard import Run, Standard, cut_notes, run_on, standard
+from edgepack.fidelity.states import user_store
 from edgepack.fidelity.structure import special_token_differences, tokenizer_differences
 from edgepack.models import Checkpoint
 from edgepack.models.digest import sha256_of
+from edgepack.pipeline.baseline import hold, read_baseline
+from edgepack.pipeline.looks import GrowingReference, plan, validate_until_decided
 from edgepack.pipeline.progress import Report, silent, staged_progress
 from edgepack.pipeline.work import work_on
 
@@ -49,22 +61,45 @@ def corpus_path(root: Path, named: Path | None, general: str) -> Path:
     return named or Path(str(resources.files(fidelity) / "corpora" / f"{general}.jsonl"))
 
 
-def validate(
-    artifact: str,
-    reference: str,
-    *,
-    corpus: Path | None = None,
-    profile: str = "balanced",
-    report: Report = silent,
-) -> FidelityReport:
-    """Measure ARTIFACT (a file, or a package's folder) against the checkpoint `reference`.
+@dataclass(frozen=True, slots=True)
+class ValidateRequest:
+    """What `validate` is asked: `artifacts` are files or packages' folders, of one `reference`.
 
-    Raises whatever opening either raises; the verdict is in the report.
+    `profile` is a name or a TOML file, `baseline` the JSON of an earlier run, `self_sample` a
+    number of traces, `alpha` the weight of cross-entropy in the distillation loss, `window` the
+    tokens of the longest sequence that is run at once.
     """
-    limits = fidelity.profile(profile)
-    entry = artifact_entry(Path(artifact))
-    (found,) = work_on(reference).scales(corpus).measure([entry], limits, report)
-    return found
+
+    artifacts: tuple[str, ...] = ()
+    reference: str = ""
+    corpus: Path | None = None
+    self_sample: int | None = None
+    profile: str = DEFAULT_PROFILE
+    baseline: Path | None = None
+    until_decided: bool = False
+    generate: bool = False
+    as_draft_for: str | None = None
+    seed: int = 0
+    temperature: float | None = None
+    alpha: float | None = None
+    window: int | None = None
+
+
+def validate(request: ValidateRequest, report: Report = silent) -> tuple[FidelityReport, ...]:
+    """Measure every artifact against the checkpoint: a report for each, in order.
+
+    Raises UsageError without an artifact, and whatever opening either raises; the verdicts are in
+    the reports.
+    """
+    if not request.artifacts:
+        raise UsageError("no artifact was named", "name one or more, or use --self-test")
+    limits = fidelity.profile(request.profile)
+    if request.baseline:  # what is wrong with it need not wait for the measurement
+        read_baseline(request.baseline)
+    entries = [artifact_entry(Path(artifact)) for artifact in request.artifacts]
+    scales = work_on(request.reference).scales(request.corpus)
+    reports = scales.measure(entries, limits, report, request)
+    return hold(reports, request.baseline) if request.baseline else reports
 
 
 def measure(
@@ -73,31 +108,82 @@ def measure(
     corpus: Corpus,
     limits: fidelity.Profile,
     report: Report = silent,
+    request: ValidateRequest | None = None,
 ) -> tuple[FidelityReport, ...]:
     """A report for each artifact, all compared with one run of the reference.
 
     Structure comes first: it takes seconds, and what is wrong there need not wait for the rest.
     """
+    asked = request or ValidateRequest()
     documents = corpus.documents
     faults = [_structure(entry, checkpoint, documents) for entry in entries]
-    expected = Reference(
-        checkpoint, [d.ids for d in documents], staged_progress(report, "reference")
-    )
+    planned = plan(documents, asked.seed) if asked.until_decided else None
+    how: dict[str, Any] = {
+        "window": asked.window,
+        "progress": staged_progress(report, "reference"),
+        "store": user_store(),
+    }
+    first = planned.documents[: planned.looks[0]] if planned else documents
+    against = standard(checkpoint, first, seed=asked.seed, **how)
+
+    def run(more: Sequence[Document]) -> Run:
+        return run_on(checkpoint, more, **how)
+
+    growing = GrowingReference(planned, run, {0: against.run}) if planned else None
     reports = []
     for entry, broken in zip(entries, faults, strict=True):
         with runtimes.open(entry) as runtime:
-            found = fidelity.validate(
-                expected,
-                runtime,
-                documents,
-                limits,
-                identity=checkpoint.name,
-                broken=broken,
-                text_of=checkpoint.tokenizer.text_of,
-                progress=staged_progress(report, f"compare {runtime.name}"),
-            )
-        reports.append(found)
+            options: dict[str, Any] = {
+                "identity": checkpoint.name,
+                "broken": broken,
+                "floor": against.floor.kl_mean,
+                "seed": asked.seed,
+                "text_of": checkpoint.tokenizer.text_of,
+                "progress": staged_progress(report, f"compare {runtime.name}"),
+                **_loss(asked),
+            }
+            if growing:
+                found = validate_until_decided(growing, runtime, limits, **options)
+            else:
+                chunks, reference = against.run.chunks, against.run.reference
+                found = fidelity.validate(
+                    reference, runtime, documents, limits, chunks=chunks, **options
+                )
+        runs = growing.runs if growing else (against.run,)
+        reports.append(_beside(found, against, runs, entry, checkpoint))
     return tuple(reports)
+
+
+def _loss(asked: ValidateRequest) -> dict[str, float]:
+    """Temperature and alpha, as they were asked for."""
+    return {
+        "temperature": DEFAULT_TEMPERATURE if asked.temperature is None else asked.temperature,
+        "alpha": DEFAULT_ALPHA if asked.alpha is None else asked.alpha,
+    }
+
+
+def _beside(
+    found: FidelityReport,
+    against: Standard,
+    runs: Sequence[Run],
+    entry: Path,
+    checkpoint: Checkpoint,
+) -> FidelityReport:
+    """The report with what the measurement is worth. Raises as `suspicions` does."""
+    notes = [*found.notes, *cut_notes(runs)]
+    if found.overall is not None:
+        encodings = _encodings(entry, checkpoint)
+        notes += suspicions(found.overall, against.floor, encodings, entry.name)
+    return replace(found, notes=tuple(notes), noise_floor=against.floor, control=against.control)
+
+
+def _encodings(entry: Path, checkpoint: Checkpoint) -> frozenset[str] | None:
+    """What the artifact's tensors are stored in; None where that cannot be read."""
+    try:
+        stored = formats.holding(entry).tensors(entry, checkpoint)
+        return frozenset(tensor.encoding for tensor in stored)
+    except EdgepackError:
+        return None
 
 
 def _structure(
