@@ -43,7 +43,7 @@ def tokenizer_differences(
         text = tokenizer.decode(document.ids)
         expected, found = tokenizer.encode(text), runtime.tokenize(text)
         if expected != found:
-            different.append(f"{document.name} {_first_difference(expected, found)}")
+            different.append(f"{document.name} {first_difference(expected, found)}")
     if not different:
         return ()
     return (
@@ -80,7 +80,8 @@ def special_token_differences(
     return tuple(reasons)
 
 
-def _first_difference(expected: Sequence[int], found: Sequence[int]) -> str:
+def first_difference(expected: Sequence[int], found: Sequence[int]) -> str:
+    """Where two sequences of ids part, and what follows there in each."""
     pairs = zip(expected, found, strict=False)
     at = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(expected), len(found)))
     return f"at token {at}: {list(expected[at : at + 4])} became {list(found[at : at + 4])}"
