@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from math import isfinite
 from typing import Any, Final, Self
 
-from edgepack.fidelity.bootstrap import Interval
 from edgepack.fidelity.gates import Verdict
 from edgepack.fidelity.metrics import Metrics
 from edgepack.fidelity.outputs.metrics import OutputMetrics
@@ -82,6 +81,6 @@ def _plain(value: Any) -> Any:
         return float(f"{value:.{_DIGITS}g}") if isfinite(value) else None
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, Metrics | OutputMetrics | Interval | WorstToken):
+    if is_dataclass(value):
         return _plain_fields(value)
     return value

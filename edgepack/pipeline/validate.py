@@ -10,6 +10,7 @@ from pathlib import Path
 from edgepack import fidelity, formats
 from edgepack.errors import DamagedInput, Missing, UsageError
 from edgepack.fidelity import Document, FidelityReport, runtimes
+from edgepack.fidelity.gates import DEFAULT_PROFILE
 from edgepack.fidelity.reference import Reference
 from edgepack.fidelity.structure import special_token_differences, tokenizer_differences
 from edgepack.models import Checkpoint
@@ -49,22 +50,41 @@ def corpus_path(root: Path, named: Path | None, general: str) -> Path:
     return named or Path(str(resources.files(fidelity) / "corpora" / f"{general}.jsonl"))
 
 
-def validate(
-    artifact: str,
-    reference: str,
-    *,
-    corpus: Path | None = None,
-    profile: str = "balanced",
-    report: Report = silent,
-) -> FidelityReport:
-    """Measure ARTIFACT (a file, or a package's folder) against the checkpoint `reference`.
+@dataclass(frozen=True, slots=True)
+class ValidateRequest:
+    """What `validate` is asked: `artifacts` are files or packages' folders, of one `reference`.
 
-    Raises whatever opening either raises; the verdict is in the report.
+    `profile` is a name or a TOML file, `baseline` the JSON of an earlier run, `self_sample` a
+    number of traces, `alpha` the weight of cross-entropy in the distillation loss.
     """
-    limits = fidelity.profile(profile)
-    entry = artifact_entry(Path(artifact))
-    (found,) = work_on(reference).scales(corpus).measure([entry], limits, report)
-    return found
+
+    artifacts: tuple[str, ...] = ()
+    reference: str = ""
+    corpus: Path | None = None
+    self_sample: int | None = None
+    profile: str = DEFAULT_PROFILE
+    baseline: Path | None = None
+    until_decided: bool = False
+    generate: bool = False
+    as_draft_for: str | None = None
+    seed: int = 0
+    temperature: float | None = None
+    alpha: float | None = None
+
+
+def validate(request: ValidateRequest, report: Report = silent) -> tuple[FidelityReport, ...]:
+    """Measure every artifact against the checkpoint: a report for each, in order.
+
+    Raises UsageError without an artifact, and whatever opening either raises; the verdicts are in
+    the reports.
+    """
+    if not request.artifacts:
+        raise UsageError("no artifact was named", "name one or more, or use --self-test")
+    limits = fidelity.profile(request.profile)
+    entries = [artifact_entry(Path(artifact)) for artifact in request.artifacts]
+    return (
+        work_on(request.reference).scales(request.corpus).measure(entries, limits, report, request)
+    )
 
 
 def measure(
@@ -73,11 +93,13 @@ def measure(
     corpus: Corpus,
     limits: fidelity.Profile,
     report: Report = silent,
+    request: ValidateRequest | None = None,
 ) -> tuple[FidelityReport, ...]:
     """A report for each artifact, all compared with one run of the reference.
 
     Structure comes first: it takes seconds, and what is wrong there need not wait for the rest.
     """
+    asked = request or ValidateRequest()
     documents = corpus.documents
     faults = [_structure(entry, checkpoint, documents) for entry in entries]
     expected = Reference(
@@ -93,6 +115,7 @@ def measure(
                 limits,
                 identity=checkpoint.name,
                 broken=broken,
+                seed=asked.seed,
                 text_of=checkpoint.tokenizer.text_of,
                 progress=staged_progress(report, f"compare {runtime.name}"),
             )

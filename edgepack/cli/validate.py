@@ -1,0 +1,95 @@
+"""`edgepack validate`: how far an artifact is from its checkpoint, and whether that is too far."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgepack.cli import options as given
+from edgepack.cli.output import Answer, command, progress
+
+if TYPE_CHECKING:
+    from edgepack.fidelity import FidelityReport
+
+
+@command
+def validate(
+    reference: given.Reference,
+    artifacts: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ARTIFACT", help="A file or a package; may be several."),
+    ] = None,
+    corpus: given.Corpus = None,
+    self_sample: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Measure on N traces that MODEL itself writes to the prompts."
+        ),
+    ] = None,
+    profile: given.Gate = "balanced",
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="JSON of an earlier run; a significant loss against it fails."
+        ),
+    ] = None,
+    until_decided: Annotated[
+        bool,
+        typer.Option("--until-decided", help="Measure on more of the corpus until it is decided."),
+    ] = False,
+    generate: Annotated[
+        bool, typer.Option("--generate", help="Also let both answer freely, and compare.")
+    ] = False,
+    as_draft_for: Annotated[
+        str | None,
+        typer.Option(metavar="TARGET", help="Also measure ARTIFACT as a draft for TARGET."),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="What all drawing at random starts from.")
+    ] = 0,
+    temperature: Annotated[
+        float | None, typer.Option(metavar="T", help="Also compare at this temperature.")
+    ] = None,
+    loss_alpha: Annotated[
+        float | None,
+        typer.Option(metavar="A", min=0, max=1, help="Weight of CE in the distillation loss."),
+    ] = None,
+    self_test: Annotated[
+        bool,
+        typer.Option("--self-test", help="No artifact: show that every limit trips on damage."),
+    ] = False,
+    junit: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write the checks as JUnit XML.")
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Also write one page to read and to keep.")
+    ] = None,
+    as_json: given.Json = False,
+) -> Answer:
+    """Measure ARTIFACT in its real runtime against MODEL. Exit 4 if it fails, 7 if undecided."""
+    from edgepack.cli import tables
+    from edgepack.pipeline import validate as verb
+    from edgepack.pipeline.pack import verdict_error
+
+    request = verb.ValidateRequest(
+        tuple(artifacts or ()), reference, corpus=corpus, self_sample=self_sample, profile=profile,
+        baseline=baseline, until_decided=until_decided, generate=generate,
+        as_draft_for=as_draft_for, seed=seed, temperature=temperature, alpha=loss_alpha,
+    )  # fmt: skip
+    with progress(quiet=as_json) as report:
+        found = verb.validate(request, report)
+
+    def text() -> None:
+        for each in found:
+            tables.fidelity(each)
+
+    return Answer(_data(found), text, error=verdict_error(found))
+
+
+def _data(reports: tuple[FidelityReport, ...]) -> dict[str, Any]:
+    """The report of one artifact as it is; those of several in a list, as they were named."""
+    if len(reports) == 1:
+        return reports[0].to_dict()
+    return {"reports": [report.to_dict() for report in reports]}
