@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
+
+SHOWN: Final = 3  # differences of one kind; of a model that is all wrong there are hundreds
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +30,9 @@ def faults(checks: Iterable[Check]) -> tuple[str, ...]:
 
 
 def verdict_of(name: str, differences: Iterable[str], detail: str) -> Check:
-    """Failed with the first of `differences` and their number, else passed with `detail`."""
+    """Failed with the first of `differences` and how many more there are, else passed."""
     found = list(differences)
     if not found:
         return Check(name, True, detail)
-    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-    return Check(name, False, found[0] + more)
+    more = [f"and {len(found) - SHOWN} more"] if len(found) > SHOWN else []
+    return Check(name, False, "; ".join([*found[:SHOWN], *more]))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from math import isfinite
 from typing import Any, Final, Self
 
+from edgepack.fidelity.checks import Check
 from edgepack.fidelity.gates import Verdict
 from edgepack.fidelity.metrics import Metrics
 from edgepack.fidelity.outputs.metrics import OutputMetrics
@@ -61,6 +62,7 @@ class FidelityReport:
     spans: tuple[Metrics, ...] = ()
     worst: tuple[WorstToken, ...] = ()
     outputs: OutputMetrics | None = None
+    structure: tuple[Check, ...] = ()
 
     @classmethod
     def not_run(cls, reason: str) -> Self:

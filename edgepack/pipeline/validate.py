@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
 from edgepack import fidelity, formats
-from edgepack.errors import DamagedInput, Missing, UsageError
+from edgepack.errors import Missing, UsageError
 from edgepack.fidelity import Document, FidelityReport, runtimes
+from edgepack.fidelity.checks import Check, faults
 from edgepack.fidelity.gates import DEFAULT_PROFILE
 from edgepack.fidelity.reference import Reference
-from edgepack.fidelity.structure import special_token_differences, tokenizer_differences
 from edgepack.models import Checkpoint
 from edgepack.models.digest import sha256_of
 from edgepack.pipeline.progress import Report, silent, staged_progress
+from edgepack.pipeline.structure import runs, structure
 from edgepack.pipeline.work import work_on
 
 OWN_CORPUS = "eval.jsonl"  # held-out documents that come with a checkpoint
@@ -101,12 +102,15 @@ def measure(
     """
     asked = request or ValidateRequest()
     documents = corpus.documents
-    faults = [_structure(entry, checkpoint, documents) for entry in entries]
+    structures = [structure(entry, checkpoint, documents, report) for entry in entries]
     expected = Reference(
         checkpoint, [d.ids for d in documents], staged_progress(report, "reference")
     )
     reports = []
-    for entry, broken in zip(entries, faults, strict=True):
+    for entry, checks in zip(entries, structures, strict=True):
+        if not runs(checks):
+            reports.append(_not_run(checks, limits, checkpoint.name))
+            continue
         with runtimes.open(entry) as runtime:
             found = fidelity.validate(
                 expected,
@@ -114,33 +118,21 @@ def measure(
                 documents,
                 limits,
                 identity=checkpoint.name,
-                broken=broken,
+                broken=faults(checks),
                 seed=asked.seed,
                 text_of=checkpoint.tokenizer.text_of,
                 progress=staged_progress(report, f"compare {runtime.name}"),
             )
-        reports.append(found)
+        told = tuple(str(check) for check in checks if check.ok is None)
+        reports.append(replace(found, structure=checks, notes=(*found.notes, *told)))
     return tuple(reports)
 
 
-def _structure(
-    entry: Path, checkpoint: Checkpoint, documents: Sequence[Document]
-) -> tuple[str, ...]:
-    """Reasons to fail before anything is compared.
-
-    Raises DamagedInput where the two vocabularies differ: no distance exists between them.
-    """
-    with runtimes.open(entry) as runtime:
-        if runtime.vocabulary != checkpoint.decoder.vocabulary:
-            raise DamagedInput(
-                f"{entry}: the artifact has a vocabulary of {runtime.vocabulary}, "
-                f"{checkpoint.name} one of {checkpoint.decoder.vocabulary}",
-                "the artifact must have the checkpoint's vocabulary, padding included",
-            )
-        return (
-            *special_token_differences(runtime, checkpoint.tokenizer, checkpoint.stop_ids),
-            *tokenizer_differences(runtime, checkpoint.tokenizer, documents),
-        )
+def _not_run(checks: Sequence[Check], limits: fidelity.Profile, identity: str) -> FidelityReport:
+    """The report on an artifact that its runtime does not take: it failed before any distance."""
+    return FidelityReport(
+        "fail", faults(checks), profile=limits.name, reference=identity, structure=tuple(checks)
+    )
 
 
 def artifact_entry(path: Path) -> Path:
