@@ -18,7 +18,9 @@ from edgepack.formats.gguf.inspection import read_parts
 from edgepack.formats.gguf.layout import ARCHITECTURE_KEY
 from edgepack.formats.gguf.values import Array
 from edgepack.models import Decoder
+from edgepack.models.pretokenizers import RULES
 
+PRE_KEY: Final = "tokenizer.ggml.pre"
 _NEEDED: Final = frozenset(
     {
         "block_count", "embedding_length", "feed_forward_length", "attention.head_count",
@@ -37,17 +39,25 @@ _PATTERN: Final = "attention.sliding_window_pattern"  # written in two ways that
 _ROUNDING: Final = 1e-6  # of a float32
 
 
-def header_check(entry: Path, decoder: Decoder) -> Check:
+def header_check(entry: Path, decoder: Decoder, pre: str | None = None) -> Check:
     """Each key of the file at `entry` against the same of `decoder`, with found and expected.
 
-    Raises DamagedInput as reading a header does.
+    `pre` is what the checkpoint's splitting rules are called. Another name fails where it is that
+    of other rules; one that is not known here may be an alias, and strings will tell. Raises DamagedInput as reading a header does.
     """
     values = read_parts(entry)[entry].values
     found = {key: _plain(value) for key, value in values.items()}
     expected = dict(hyperparameters(decoder))
     compared = sum(key in found for key in expected)
     detail = f"{compared} keys are the checkpoint's"
-    return verdict_of("header", _differences(found, expected, decoder), detail)
+    differences = [*_differences(found, expected, decoder), *_pre_difference(found, pre)]
+    return verdict_of("header", differences, detail)
+
+
+def _pre_difference(found: Mapping[str, Any], pre: str | None) -> Iterator[str]:
+    named = found.get(PRE_KEY)
+    if pre is not None and named != pre and named in RULES.values():
+        yield _told(PRE_KEY, named, pre)
 
 
 def _plain(value: Any) -> Any:

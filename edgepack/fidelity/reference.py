@@ -46,7 +46,7 @@ class Reference:
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> None:
         features.check_known(checkpoint.decoder, features.PLAIN, "the float32 reference")
-        _check_documents(documents, checkpoint.decoder.vocabulary)
+        check_documents(documents, checkpoint.decoder.vocabulary)
         self._checkpoint = checkpoint
         self._lengths = [len(ids) for ids in documents]
         self._starts = np.cumsum([0, *self._lengths])
@@ -108,7 +108,7 @@ class Reference:
         return {w.role: self._checkpoint.ref(w).read() for w in weights if w.layer == index}
 
 
-def _check_documents(documents: Sequence[Sequence[int]], vocabulary: int) -> None:
+def check_documents(documents: Sequence[Sequence[int]], vocabulary: int) -> None:
     if not documents or any(len(ids) == 0 for ids in documents):
         raise UsageError(
             "a document has no tokens" if documents else "there are no documents",
@@ -191,7 +191,7 @@ def attend(
     mixed = np.empty_like(q)
     for span in spans:
         for rows in _query_rows(span):
-            mixed[rows] = _mix(q[rows], k[span.start : rows.stop], v[span.start : rows.stop])
+            mixed[rows] = mix(q[rows], k[span.start : rows.stop], v[span.start : rows.stop])
     return linear(mixed.reshape(len(x), attention.q_width), weights, "attn_output")
 
 
@@ -200,7 +200,7 @@ def _query_rows(span: slice) -> Iterator[slice]:
         yield slice(start, min(start + QUERY_ROWS, span.stop))
 
 
-def _mix(q: Array, k: Array, v: Array) -> Array:
+def mix(q: Array, k: Array, v: Array) -> Array:
     """Attention of the last len(q) positions over k and v [n, kv_heads, d], [len(q), heads, d]."""
     count, heads, head_dim = q.shape
     length, kv_heads = k.shape[:2]

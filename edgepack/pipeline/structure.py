@@ -49,7 +49,11 @@ def runs(checks: Sequence[Check]) -> bool:
 
 def _file_checks(entry: Path, checkpoint: Checkpoint, report: Report) -> tuple[Check, ...]:
     form = formats.holding(entry)
-    header = (header_check(entry, checkpoint.decoder),) if form.name == "gguf" else ()
+    header = (
+        (header_check(entry, checkpoint.decoder, checkpoint.tokenizer.pre),)
+        if form.name == "gguf"
+        else ()
+    )
     tensors = tensor_checks(
         lambda: form.tensors(entry, checkpoint), checkpoint, staged_progress(report, "read")
     )
