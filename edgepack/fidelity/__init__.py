@@ -4,7 +4,12 @@ spans      which part of a conversation a token belongs to
 corpus     documents, read from JSONL
 metrics    distances token by token, and their sums
 bootstrap  bounds on those sums
-gates      profiles, limits, the verdict
+limits     profiles: what is limited, and how
+gates      checks against limits, the verdict
+by_document what every document showed
+ratchet    losses against an earlier report
+looks      samples that grow until they decide
+power      how large a sample decides
 report     FidelityReport
 runtimes/  what an artifact runs in
 tensors    weights themselves, decoded, against the checkpoint's
@@ -21,8 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgepack.errors import DamagedInput, UsageError
-from edgepack.fidelity.corpus import Document, read_corpus
-from edgepack.fidelity.gates import Profile, judge, profile
+from edgepack.fidelity.bootstrap import CONFIDENCE
+from edgepack.fidelity.by_document import by_document
+from edgepack.fidelity.corpus import Document, corpus_digest, read_corpus
+from edgepack.fidelity.gates import judge
+from edgepack.fidelity.limits import Profile, profile
 from edgepack.fidelity.metrics import TokenScores, score, summarize
 from edgepack.fidelity.report import FidelityReport, WorstToken
 from edgepack.fidelity.runtimes import Runtime
@@ -99,12 +107,20 @@ def report_on(
     floor: float = 0.0,
     seed: int = 0,
     text_of: Callable[[int], str] | None = None,
+    confidence: float = CONFIDENCE,
 ) -> FidelityReport:
     """The verdict on scored tokens, as `validate` gives it; `runtime` is its name and version."""
-    overall = summarize(scores, "all", seed=seed)
+    overall = summarize(scores, "all", seed=seed, confidence=confidence)
     present = (span for code, span in enumerate(SPANS) if code in scores.span)
-    spans = tuple(summarize(scores, span, seed=seed) for span in present)
-    judgement = judge(overall, spans, limits, non_finite=int((~scores.finite).sum()), floor=floor)
+    spans = tuple(summarize(scores, span, seed=seed, confidence=confidence) for span in present)
+    judgement = judge(
+        overall,
+        spans,
+        limits,
+        non_finite=int((~scores.finite).sum()),
+        floor=floor,
+        confidence=confidence,
+    )
     return FidelityReport(
         verdict="fail" if broken else judgement.verdict,
         # beside a fault of structure, only what fails too is a reason
@@ -123,6 +139,12 @@ def report_on(
         overall=overall,
         spans=spans,
         worst=_worst(scores, documents, text_of or (lambda _: "")),
+        gates=judgement.checks,
+        corpus=corpus_digest(documents),
+        seed=seed,
+        by_document=by_document(scores),
+        invalid=judgement.invalid,
+        more_documents=None if broken else judgement.more_documents,
     )
 
 

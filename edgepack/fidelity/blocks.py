@@ -54,9 +54,7 @@ class Facts(NamedTuple):
 
     def joined(self, other: Facts) -> Facts:
         counts = (a + b for a, b in zip(self[2:], other[2:], strict=True))
-        return Facts(
-            self.distance.joined(other.distance), max(self.worst, other.worst), *counts
-        )
+        return Facts(self.distance.joined(other.distance), max(self.worst, other.worst), *counts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,7 +167,9 @@ class Decoding:
         def heads(name: str, count: int) -> Array:
             projected = linear(x, weights, name).reshape(len(x), count, attention.head_dim)
             norm = weights.get(f"{name}_norm.weight")
-            return projected if norm is None else rms_norm(projected, norm, self._decoder.norm_epsilon)
+            return (
+                projected if norm is None else rms_norm(projected, norm, self._decoder.norm_epsilon)
+            )
 
         q = rotate(heads("attn_q", attention.heads), cos, sin)
         q = rounding(q) / np.float32(sqrt(attention.head_dim))

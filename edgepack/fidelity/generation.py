@@ -141,14 +141,16 @@ def significantly_more(theirs: Sequence[bool], usual: Sequence[bool]) -> str:
 def sign_test(more: int, fewer: int) -> float:
     """The chance of `more` or more of all heads where a coin decides each (McNemar, exact)."""
     total = more + fewer
-    return sum(comb(total, k) for k in range(more, total + 1)) / 2**total
+    return sum(comb(total, k) for k in range(more, total + 1)) / float(2**total)
 
 
 def conduct(
     replies: Sequence[Reply], reference: Sequence[Reply], gaps: Sequence[Sequence[float]]
 ) -> Conduct:
     pairs = list(zip(replies, reference, strict=True))
-    apart = [(at, gap) for (a, b), g in zip(pairs, gaps, strict=True) for at, gap in _apart(a, b, g)]
+    apart = [
+        (at, gap) for (a, b), g in zip(pairs, gaps, strict=True) for at, gap in _apart(a, b, g)
+    ]
     written = sum(len(own.tokens) for own in reference)
     return Conduct(
         same_text=len(pairs) - len(apart),

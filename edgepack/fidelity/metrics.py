@@ -13,7 +13,7 @@ from typing import Final, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepack.fidelity.bootstrap import Bootstrap, Interval
+from edgepack.fidelity.bootstrap import CONFIDENCE, Bootstrap, Interval
 from edgepack.fidelity.corpus import Document
 from edgepack.fidelity.spans import SPANS, Span
 
@@ -130,7 +130,9 @@ def score(
     )
 
 
-def summarize(scores: TokenScores, scope: Scope, *, seed: int = 0) -> Metrics:
+def summarize(
+    scores: TokenScores, scope: Scope, *, seed: int = 0, confidence: float = CONFIDENCE
+) -> Metrics:
     """Metrics of one scope, over the tokens with finite logits.
 
     Over the whole sample no hard flip bounds the rate of hard flips (see Bootstrap.rate); a span
@@ -140,7 +142,7 @@ def summarize(scores: TokenScores, scope: Scope, *, seed: int = 0) -> Metrics:
     if scope != "all":
         chosen &= scores.span == SPANS.index(scope)
     part = scores.select(chosen)
-    sample = Bootstrap(part.document, seed=seed)
+    sample = Bootstrap(part.document, seed=seed, confidence=confidence)
     excess = part.candidate_nll - part.reference_nll
     some = bool(sample.tokens)
     median, ninth = np.quantile(part.kl, [0.5, 0.9]) if some else (np.nan, np.nan)

@@ -6,10 +6,15 @@ from dataclasses import dataclass, fields, is_dataclass
 from math import isfinite
 from typing import Any, Final, Self
 
-from edgepack.fidelity.checks import Check
-from edgepack.fidelity.gates import Verdict
+from edgepack.fidelity import checks
+from edgepack.fidelity.by_document import DocumentFigures
+from edgepack.fidelity.drafts import DraftReport
+from edgepack.fidelity.gates import Check, Verdict
+from edgepack.fidelity.generation import GenerationReport
+from edgepack.fidelity.looks import Looks
 from edgepack.fidelity.metrics import Metrics
 from edgepack.fidelity.outputs.metrics import OutputMetrics
+from edgepack.fidelity.ratchet import Ratchet
 from edgepack.fidelity.spans import Span
 
 SCHEMA_VERSION: Final = 1
@@ -45,7 +50,9 @@ class FidelityReport:
     """`reasons` led to the verdict, `notes` did not; `powered` says the sample was full-sized.
 
     Tokens are summed up in `overall` and `spans`; for a model whose outputs are no next tokens
-    these are empty, and `outputs` has the figures.
+    these are empty, and `outputs` has the figures. `gates` are the figures that were held to
+    limits; `invalid` says that nothing could be compared, `more_documents` about how many more
+    would decide what is open. `corpus` is the digest of all documents that could be drawn.
     """
 
     verdict: Verdict
@@ -62,7 +69,17 @@ class FidelityReport:
     spans: tuple[Metrics, ...] = ()
     worst: tuple[WorstToken, ...] = ()
     outputs: OutputMetrics | None = None
-    structure: tuple[Check, ...] = ()
+    gates: tuple[Check, ...] = ()
+    invalid: bool = False
+    more_documents: int | None = None
+    corpus: str = ""
+    seed: int = 0
+    by_document: tuple[DocumentFigures, ...] = ()
+    ratchet: Ratchet | None = None
+    looks: Looks | None = None
+    structure: tuple[checks.Check, ...] = ()
+    generation: GenerationReport | None = None
+    draft: DraftReport | None = None
 
     @classmethod
     def not_run(cls, reason: str) -> Self:

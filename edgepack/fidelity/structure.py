@@ -101,9 +101,7 @@ def special_token_check(
     return verdict_of(name, told, "BOS, EOS and stop tokens are the checkpoint's")
 
 
-def tokenizer_check(
-    runtime: Runtime, tokenizer: TextCodec, documents: Sequence[Document]
-) -> Check:
+def tokenizer_check(runtime: Runtime, tokenizer: TextCodec, documents: Sequence[Document]) -> Check:
     """`tokenizer_differences` as one check."""
     found = tokenizer_differences(runtime, tokenizer, documents)
     told = (reason.removeprefix("tokenizer: ") for reason in found)

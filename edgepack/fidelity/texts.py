@@ -70,9 +70,7 @@ def tokenizer_checks(runtime: Splitter, tokenizer: Encoder) -> tuple[Check, ...]
     return tuple(_kind_check(runtime, tokenizer, kind, held) for kind, held in by_kind.items())
 
 
-def _kind_check(
-    runtime: Splitter, tokenizer: Encoder, kind: str, held: Sequence[Sample]
-) -> Check:
+def _kind_check(runtime: Splitter, tokenizer: Encoder, kind: str, held: Sequence[Sample]) -> Check:
     name, found = f"tokenizer, {kind}", list(_differences(runtime, tokenizer, held))
     if not found:
         return Check(name, True, f"{len(held)} strings split alike")
@@ -84,9 +82,7 @@ def _kind_check(
     )
 
 
-def _differences(
-    runtime: Splitter, tokenizer: Encoder, held: Iterable[Sample]
-) -> Iterator[str]:
+def _differences(runtime: Splitter, tokenizer: Encoder, held: Iterable[Sample]) -> Iterator[str]:
     for sample in held:
         expected = tokenizer.encode(sample.text)
         shown = sample.text if len(sample.text) <= 40 else sample.text[:40] + "..."

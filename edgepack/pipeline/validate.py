@@ -6,18 +6,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from edgepack import fidelity, formats
 from edgepack.errors import Missing, UsageError
 from edgepack.fidelity import Document, FidelityReport, runtimes
-from edgepack.fidelity.checks import Check, faults
-from edgepack.fidelity.gates import DEFAULT_PROFILE
+from edgepack.fidelity.checks import faults
+from edgepack.fidelity.drafts import DraftReport
+from edgepack.fidelity.limits import DEFAULT_PROFILE
 from edgepack.fidelity.reference import Reference
-from edgepack.models import Checkpoint
+from edgepack.models import Checkpoint, open_checkpoint
 from edgepack.models.digest import sha256_of
+from edgepack.pipeline.baseline import hold, read_baseline
+from edgepack.pipeline.findings import unrun, with_generation, with_structure
+from edgepack.pipeline.looks import GrowingReference, plan, validate_until_decided
+from edgepack.pipeline.pairing import checkpoint_of, paired, side
 from edgepack.pipeline.progress import Report, silent, staged_progress
 from edgepack.pipeline.structure import runs, structure
 from edgepack.pipeline.work import work_on
+from edgepack.pipeline.writing import SELF_TEMPERATURE, replies, self_sampled
 
 OWN_CORPUS = "eval.jsonl"  # held-out documents that come with a checkpoint
 
@@ -81,11 +88,36 @@ def validate(request: ValidateRequest, report: Report = silent) -> tuple[Fidelit
     """
     if not request.artifacts:
         raise UsageError("no artifact was named", "name one or more, or use --self-test")
+    if not request.reference:
+        raise UsageError("no reference was named", "name the checkpoint: --reference MODEL")
     limits = fidelity.profile(request.profile)
+    if request.baseline:  # what is wrong with it need not wait for the measurement
+        read_baseline(request.baseline)
     entries = [artifact_entry(Path(artifact)) for artifact in request.artifacts]
-    return (
-        work_on(request.reference).scales(request.corpus).measure(entries, limits, report, request)
-    )
+    scales = work_on(request.reference).scales(request.corpus)
+    reports = scales.measure(entries, limits, report, request)
+    if request.as_draft_for:
+        pairs = draft_reports(request, report)
+        reports = tuple(replace(r, draft=d) for r, d in zip(reports, pairs, strict=True))
+    return hold(reports, request.baseline) if request.baseline else reports
+
+
+def draft_reports(request: ValidateRequest, report: Report = silent) -> tuple[DraftReport, ...]:
+    """Each of `artifacts`, or checkpoints, as a draft for `as_draft_for`, on the corpus.
+
+    The reference's tokenizer reads it, or that of whichever is a checkpoint. Raises UsageError
+    where none is, and as `paired` does.
+    """
+    assert request.as_draft_for is not None
+    target = side(request.as_draft_for, artifact_entry)
+    found = []
+    for named in request.artifacts:
+        draft = side(named, artifact_entry)
+        given = open_checkpoint(request.reference) if request.reference else None
+        reader = given or checkpoint_of(target, draft)
+        documents = read_corpus(reader, request.corpus).documents
+        found.append(paired(draft, target, documents, request.seed, report))
+    return tuple(found)
 
 
 def measure(
@@ -101,37 +133,53 @@ def measure(
     Structure comes first: it takes seconds, and what is wrong there need not wait for the rest.
     """
     asked = request or ValidateRequest()
-    documents = corpus.documents
-    structures = [structure(entry, checkpoint, documents, report) for entry in entries]
-    expected = Reference(
-        checkpoint, [d.ids for d in documents], staged_progress(report, "reference")
-    )
+    structures = [structure(entry, checkpoint, corpus.documents, report) for entry in entries]
+    documents = _measured_on(checkpoint, corpus, asked, report)
+    planned = plan(documents, asked.seed) if asked.until_decided else None
+
+    def run(more: Sequence[Document]) -> Reference:
+        ids = [document.ids for document in more]
+        return Reference(checkpoint, ids, staged_progress(report, "reference"))
+
+    expected = GrowingReference(planned, run) if planned else run(documents)
+    written = replies(checkpoint, corpus.documents, report) if asked.generate else None
     reports = []
     for entry, checks in zip(entries, structures, strict=True):
         if not runs(checks):
-            reports.append(_not_run(checks, limits, checkpoint.name))
+            reports.append(unrun(checks, limits, checkpoint.name))
             continue
         with runtimes.open(entry) as runtime:
-            found = fidelity.validate(
-                expected,
-                runtime,
-                documents,
-                limits,
-                identity=checkpoint.name,
-                broken=faults(checks),
-                seed=asked.seed,
-                text_of=checkpoint.tokenizer.text_of,
-                progress=staged_progress(report, f"compare {runtime.name}"),
-            )
-        told = tuple(str(check) for check in checks if check.ok is None)
-        reports.append(replace(found, structure=checks, notes=(*found.notes, *told)))
+            options: dict[str, Any] = {
+                "identity": checkpoint.name,
+                "broken": faults(checks),
+                "seed": asked.seed,
+                "text_of": checkpoint.tokenizer.text_of,
+                "progress": staged_progress(report, f"compare {runtime.name}"),
+            }
+            if planned:
+                found = validate_until_decided(expected, runtime, planned, limits, **options)
+            else:
+                found = fidelity.validate(expected, runtime, documents, limits, **options)
+            found = with_structure(found, checks)
+            if written:
+                found = with_generation(found, written.compare(runtime, report))
+        reports.append(found)
     return tuple(reports)
 
 
-def _not_run(checks: Sequence[Check], limits: fidelity.Profile, identity: str) -> FidelityReport:
-    """The report on an artifact that its runtime does not take: it failed before any distance."""
-    return FidelityReport(
-        "fail", faults(checks), profile=limits.name, reference=identity, structure=tuple(checks)
+def _measured_on(
+    checkpoint: Checkpoint, corpus: Corpus, asked: ValidateRequest, report: Report
+) -> tuple[Document, ...]:
+    """The corpus, or as many traces as were asked for that the reference writes to its prompts."""
+    if asked.self_sample is None:
+        return corpus.documents
+    return self_sampled(
+        checkpoint,
+        corpus.documents,
+        asked.self_sample,
+        seed=asked.seed,
+        temperature=asked.temperature or SELF_TEMPERATURE,
+        report=report,
     )
 
 

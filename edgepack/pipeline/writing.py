@@ -11,7 +11,7 @@ from edgepack.fidelity.decoding import Decoding, Written, bfloat16, sampler
 from edgepack.fidelity.generation import LIMIT, PROMPTS, GenerationReport
 from edgepack.fidelity.replies import Reply, prompt_of, read_reply
 from edgepack.fidelity.runtimes import Runtime
-from edgepack.fidelity.spans import reply_spans
+from edgepack.fidelity.spans import Span, reply_spans
 from edgepack.models import Checkpoint
 from edgepack.pipeline.progress import Report, silent, staged_progress
 
@@ -125,6 +125,7 @@ def _traced(
 ) -> Document:
     before = source.spans[: len(prompt)]
     if source.spans[0] == "text":
-        return Document(name, (*prompt, *one.tokens), (*before, *("text",) * len(one.tokens)))
+        text: Span = "text"
+        return Document(name, (*prompt, *one.tokens), (*before, *(text for _ in one.tokens)))
     spans = reply_spans([*prompt[-1:], *one.tokens], checkpoint.tokenizer)[1:]
     return Document(name, (*prompt, *one.tokens), (*before, *spans))

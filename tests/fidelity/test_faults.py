@@ -145,7 +145,7 @@ def test_a_damaged_tensor_is_named(artifacts, trained, scheme, tensors, named):
         ({"tokenizer.ggml.pre": "llama-bpe"}, "tokenizer.ggml.pre is 'llama-bpe', expected 'smollm'"),
         ({"tokenizer.chat_template": None}, "the artifact has none"),
         ({"tokenizer.chat_template": "{% for m in messages %}{{ m['content'] }}{% endfor %}"},
-         "chat template: 'one turn' reads 'What is 2 + 2?' where expected '<|im_start|>user"),
+         "chat template: 'one turn' reads 'What is 2 + 2?' where expected '<|im_start|>"),
     ],
 )  # fmt: skip
 def test_a_wrong_key_is_named_with_what_was_expected(artifacts, trained, keys, said):

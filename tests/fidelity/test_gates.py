@@ -9,7 +9,8 @@ import pytest
 
 from edgepack.errors import UsageError
 from edgepack.fidelity.bootstrap import Interval
-from edgepack.fidelity.gates import PROFILES, judge, profile
+from edgepack.fidelity.gates import judge
+from edgepack.fidelity.limits import PROFILES, profile
 from edgepack.fidelity.metrics import Metrics
 
 BALANCED = profile("balanced")
@@ -143,13 +144,22 @@ def test_logits_that_are_not_finite_fail():
     assert found.reasons == ("logits are not finite at 3 tokens",)
 
 
-@pytest.mark.parametrize(
-    "figures", [{"kl_mean": at(1.01, 1)}, {"top1": at(0.49, 0.4)}, {"kl_mean": at(nan)}]
-)
-def test_models_that_have_nothing_in_common_are_an_invalid_measurement(figures):
+def test_models_that_have_nothing_in_common_are_an_invalid_measurement():
+    figures = {"kl_mean": at(1.01, 1), "top1": at(0.49, 0.4)}
     found = judge(replace(perfect(), **figures), [], profile("aggressive"))
-    assert found.verdict == "fail"
+    assert (found.verdict, found.invalid) == ("fail", True)
     assert "invalid measurement" in found.reasons[0]
+
+
+@pytest.mark.parametrize("figures", [{"kl_mean": at(1.01, 0)}, {"top1": at(0.49, 0)}])
+def test_a_crude_version_of_the_model_is_a_failure_and_no_invalid_measurement(figures):
+    found = judge(replace(perfect(), **figures), [], profile("aggressive"))
+    assert (found.verdict, found.invalid) == ("fail", False)
+
+
+def test_a_sample_without_one_finite_token_fails():
+    found = judge(replace(perfect(), kl_mean=at(nan)), [], BALANCED, non_finite=9)
+    assert (found.verdict, found.reasons[0]) == ("fail", "logits are not finite at 9 tokens")
 
 
 def test_a_measured_floor_lifts_the_mean_of_convert_alone():
