@@ -81,8 +81,8 @@ def validate(
     from edgepack.pipeline.verdicts import verdict_error
 
     request = verb.ValidateRequest(
-        tuple(artifacts or ()), reference or "", corpus=corpus, self_sample=self_sample, profile=profile,
-        baseline=baseline, until_decided=until_decided, generate=generate,
+        tuple(artifacts or ()), reference or "", corpus=corpus, self_sample=self_sample,
+        profile=profile, baseline=baseline, until_decided=until_decided, generate=generate,
         as_draft_for=as_draft_for, seed=seed, temperature=temperature, alpha=loss_alpha,
     )  # fmt: skip
     if as_draft_for and not reference:

@@ -14,6 +14,11 @@ report     FidelityReport
 runtimes/  what an artifact runs in
 tensors    weights themselves, decoded, against the checkpoint's
 reference  the checkpoint itself, in float32
+decoding   the same writing text, token by token
+checks     what must hold before distances mean anything: structure (special tokens), texts
+           (tokenizers), conversations (chat templates), keys (a GGUF's header), blocks (tensors)
+replies    what a text that a model wrote is worth; generation compares them
+drafts     how often a target takes what a draft proposes
 outputs/   the same for models known by their task: outputs in place of the next token
 """
 

@@ -43,7 +43,8 @@ def header_check(entry: Path, decoder: Decoder, pre: str | None = None) -> Check
     """Each key of the file at `entry` against the same of `decoder`, with found and expected.
 
     `pre` is what the checkpoint's splitting rules are called. Another name fails where it is that
-    of other rules; one that is not known here may be an alias, and strings will tell. Raises DamagedInput as reading a header does.
+    of other rules; one that is not known here may be an alias, and strings will tell. Raises
+    DamagedInput as reading a header does.
     """
     values = read_parts(entry)[entry].values
     found = {key: _plain(value) for key, value in values.items()}
