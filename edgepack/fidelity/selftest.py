@@ -192,7 +192,9 @@ def _flips(
     if len(rows):
         fewer = floor(_FEWER * share * tokens)
         yield "within", rows[np.linspace(0, len(rows) - 1, fewer).astype(np.intp)]
-        most = spread(rows, scores.document, ceil(_MORE * share * tokens))
+        # whole tokens cannot be spread quite evenly: one more for each deviation of their number
+        uneven = ceil(sqrt(check.documents))
+        most = spread(rows, scores.document, ceil(_MORE * share * tokens) + uneven)
         yield "beyond", most if share else most[:1]
 
 

@@ -51,14 +51,8 @@ def test_damage_is_spread_over_the_documents():
 def test_every_limit_trips(limits):
     found = self_test(LOGITS.__getitem__, DOCUMENTS, limits, "drawn")
     assert {trial.state for trial in found.trials} == {"trips"}
-    assert {trial.scope for trial in found.trials} == {
-        "all",
-        "prompt",
-        "think",
-        "answer",
-        "control",
-    }
-    assert found.tokens == 32 * 100
+    assert {trial.scope for trial in found.trials} == {"all", *SPANS}
+    assert (found.documents, found.tokens) == (12, 1200)
 
 
 def test_figures_come_to_just_within_and_just_beyond():
