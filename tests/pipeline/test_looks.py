@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from edgepack.fidelity import Document, profile, validate
+from edgepack.fidelity.chunks import whole_chunks
+from edgepack.fidelity.standard import Run
 from edgepack.pipeline.looks import GrowingReference, plan, validate_until_decided
 
 VOCABULARY = 24
@@ -38,12 +40,15 @@ def decided(damage, limits="balanced", seed=0):
 
     def run(more):
         ran.append(len(more))
-        return Exact(more)
+        return Run(Exact(more), whole_chunks(more), len(SPANS))
 
     report = validate_until_decided(
-        GrowingReference(planned, run), Exact(damage=damage), planned, profile(limits),
-        identity="exact", seed=seed,
-    )  # fmt: skip
+        GrowingReference(planned, run),
+        Exact(damage=damage),
+        profile(limits),
+        identity="exact",
+        seed=seed,
+    )
     return report, ran
 
 
