@@ -35,8 +35,9 @@ PROCESS_BYTES: Mapping[Program, int] = MappingProxyType(
 Measured as peak resident memory less weights, KV cache, compute and output buffers, on Linux
 x86-64: 22 to 26 MiB for xllamacpp 2026.10.11549 and the Python that drives it. With the tokenizer
 below, footprints of 37 to 1,076 MiB then come out within 5% of what was measured
-(tests/benchmarks/test_memory.py). The others include the Python that drives them: mlx-lm 0.32.2 with mlx 0.32.4, onnxruntime-genai 0.18.0,
-each answering one question of fixtures/reasoner at 4 bits; for onnxruntime see memory.task.
+(tests/benchmarks/test_memory.py). The others include the Python that drives them: mlx-lm 0.32.2
+with mlx 0.32.4, onnxruntime-genai 0.18.0, each answering one question of fixtures/reasoner at 4
+bits; for onnxruntime see memory.task.
 """
 
 VOCABULARY_ENTRY_BYTES = 600

@@ -58,7 +58,7 @@ def rank(
 
     Raises whatever the device, the settings and the requirements raise.
     """
-    asked = requirements(require) if require else ()
+    asked = () if require is None else requirements(require)
     hardware = target.hardware()
     names = catalogue.names()
     found = [

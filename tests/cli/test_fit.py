@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 
 def test_every_scheme_is_weighed(run, reasoner):
     done = run("fit", reasoner, "--device", "pi5-8gb", "--json")
@@ -21,7 +23,7 @@ def test_nothing_fits_is_exit_3_and_says_what_is_needed(run, reasoner):
     done = run("fit", reasoner, "--memory", "16M", "--json")
     assert done.code == 3
     assert done.error["code"] == "does_not_fit"
-    assert "Q2_K, needs 42." in done.error["message"]
+    assert "Q2_K, needs 38." in done.error["message"]
     assert not any(f["fits"] for f in done.result["fits"])
 
 
@@ -165,3 +167,29 @@ def test_a_server_has_four_slots(run):
     assert run(*command).result["fits"][0]["deployment"]["slots"] == 4
     assert run(*command, "--slots", "2").result["fits"][0]["deployment"]["slots"] == 2
     assert run("fit", "qwen3-8b", "--program", "llama").code == 2
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--require",
+        "--memory",
+        "--draft",
+        "--kv",
+        "--device",
+        "--bandwidth",
+        "--scheme",
+        "--program",
+    ],
+)
+def test_an_empty_option_opens_no_gate(run, reasoner, option):
+    """In a pipeline it is a variable that nobody set."""
+    done = run("fit", reasoner, option, "", "--json")
+    assert done.code == 2
+    assert done.error["message"] == f"{option} is empty"
+
+
+def test_an_empty_model_is_not_this_folder(run):
+    done = run("fit", "", "--device", "pi5-8gb")
+    assert done.code == 2
+    assert "MODEL is empty" in done.err
