@@ -94,7 +94,8 @@ class Place:
 class Hardware:
     """One device. `memory` and `available` are the host's; a container's limit is the truth.
 
-    `accelerators` holds each card of a kind: two of them are two entries.
+    `accelerators` holds each card of a kind: two of them are two entries. One that is `closed`
+    takes no graphics card.
     """
 
     name: str
@@ -106,6 +107,7 @@ class Hardware:
     unified_memory: bool
     disk_free: Figure[int]
     npus: tuple[Npu, ...] = ()
+    closed: bool = False
 
     @property
     def accelerator(self) -> Accelerator | None:
