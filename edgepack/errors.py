@@ -85,13 +85,21 @@ class OutputError(EdgepackError):
     exit_code = 1
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """A UsageError for `name` that offers the nearest of the `known` names, or all."""
+MOST_NAMED = 24
+"""Names that a hint lists: more are a catalogue, which has its own command."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str], listed: str = "") -> UsageError:
+    """A UsageError for `name` that offers the nearest of the `known` names.
+
+    Where none is near, all of them; of a great many, what `listed` says of where they are listed.
+    """
     names = sorted(known)
     likeness = {n: SequenceMatcher(None, n.lower(), name.lower()).ratio() for n in names}
     best = max(likeness.values(), default=0.0)
     near = [repr(n) for n in names if likeness[n] == best]
-    hint = f"did you mean {' or '.join(near)}?" if best >= 0.5 else f"known: {', '.join(names)}"
+    every = f"known: {', '.join(names)}" if len(names) <= MOST_NAMED or not listed else listed
+    hint = f"did you mean {' or '.join(near)}?" if best >= 0.5 else every
     return UsageError(f"unknown {kind} {name!r}", hint)
 
 

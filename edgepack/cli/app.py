@@ -215,5 +215,5 @@ def verify(
     from edgepack.cli.plain import plain
     from edgepack.models import open_model
 
-    checked = manifest.verify(package, open_model(source) if source else None)
+    checked = manifest.verify(package, None if source is None else open_model(source))
     return Answer(plain(checked), lambda: tables.verified(package, checked))

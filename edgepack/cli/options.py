@@ -111,7 +111,7 @@ def size(text: str | None) -> int | None:
     """Bytes, where a size was given."""
     from edgepack.units import parse_bytes
 
-    return parse_bytes(text) if text else None
+    return None if text is None else parse_bytes(text)
 
 
 def target(device: str | None, memory: int | None, bandwidth: str | None) -> Target:

@@ -8,10 +8,10 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn, ParamSpec
+from typing import Any, NoReturn, ParamSpec, get_type_hints
 
 import typer
 
@@ -43,6 +43,7 @@ def command(function: Callable[P, Answer]) -> Callable[P, None]:
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
         as_json, quiet = bool(kwargs.get("as_json")), bool(kwargs.get("quiet"))
         try:
+            _refuse_empty(function, kwargs)
             answer = function(*args, **kwargs)
         except EdgepackError as error:
             fail(error, as_json=as_json, name=function.__name__)
@@ -58,6 +59,30 @@ def command(function: Callable[P, Answer]) -> Callable[P, None]:
         show(answer, as_json=as_json, quiet=quiet, name=function.__name__)
 
     return run
+
+
+def _refuse_empty(function: Callable[..., Answer], given: Mapping[str, object]) -> None:
+    """UsageError for a text that is empty: in a pipeline, a variable that is not set, and a gate
+    that would stand open."""
+    for name, value in given.items():
+        texts = value if isinstance(value, list) else [value]
+        if any(isinstance(text, str) and not text.strip() for text in texts):
+            raise UsageError(
+                f"{_typed(function, name)} is empty", "give it a value, or leave it out"
+            )
+
+
+def _typed(function: Callable[..., Answer], name: str) -> str:
+    """A parameter as it is typed: `--kv`, or an argument's `MODEL`."""
+    from typer.models import ArgumentInfo, OptionInfo
+
+    for told in get_type_hints(function, include_extras=True)[name].__metadata__:
+        if isinstance(told, ArgumentInfo):
+            return (told.metavar or name).strip("[]")
+        if isinstance(told, OptionInfo):
+            named = (option for option in told.param_decls or () if option.startswith("--"))
+            return next(named, f"--{name.replace('_', '-')}")
+    return name
 
 
 def show(answer: Answer, *, as_json: bool, quiet: bool, name: str) -> None:

@@ -8,7 +8,7 @@ import typer
 
 from edgepack.cli.options import Json
 from edgepack.cli.output import Answer, command
-from edgepack.errors import UsageError
+from edgepack.errors import EdgepackError, unknown
 
 profiles_app = typer.Typer(
     help="Profiles of devices and models.", no_args_is_help=True, rich_markup_mode=None
@@ -47,13 +47,25 @@ def profiles_show(
     from edgepack.cli.plain import plain
     from edgepack.models.catalogue import match
 
-    if name not in hardware.profiles() and match(name):
+    device = hardware.is_profile(name) or hardware.is_assembled(name)
+    if not device and match(name):
         return catalogue.shown(name, source=source)
+    if not device:
+        raise _unknown(name)
     if source:
         text = hardware.profile_text(name)
         return Answer({"source": text}, lambda: tables.write(text.rstrip()))
     found = hardware.assemble(name)
     return Answer(plain(found), lambda: tables.hardware(found))
+
+
+def _unknown(name: str) -> EdgepackError:
+    """With the nearest of both kinds."""
+    from edgepack import hardware
+    from edgepack.models.catalogue import names
+
+    lists = "`edgepack profiles list` names the devices, and with --models the models"
+    return unknown("device or model", name, (*hardware.profiles(), *names()), lists)
 
 
 def _listed(name: str) -> dict[str, Any]:
@@ -62,7 +74,7 @@ def _listed(name: str) -> dict[str, Any]:
 
     try:
         found = hardware.profile(name)
-    except UsageError as error:
+    except EdgepackError as error:
         return {"name": name, "error": f"{error.message}: {error.hint}"}
     return {
         "name": name,

@@ -1,8 +1,8 @@
 """What this machine, or a device profile, offers a model."""
 
-from edgepack.hardware.assembly import assemble
+from edgepack.hardware.assembly import assemble, is_assembled
 from edgepack.hardware.detection import detect
-from edgepack.hardware.devices import profile, profile_text, profiles
+from edgepack.hardware.devices import is_profile, profile, profile_text, profiles
 from edgepack.hardware.machine import (
     UNKNOWN,
     Accelerator,
@@ -25,6 +25,8 @@ __all__ = [
     "Place",
     "assemble",
     "detect",
+    "is_assembled",
+    "is_profile",
     "profile",
     "profile_text",
     "profiles",

@@ -27,7 +27,7 @@ def assemble(text: str) -> Hardware:
     """The machine that `text` describes.
 
     Raises UsageError for an unknown device, with a near match, for a count without meaning, for
-    more than one computer, and for several devices of which one is no card.
+    more than one computer, and for cards in one that is closed.
     """
     if plain_name(text) in profiles():
         return profile(text)
@@ -41,7 +41,19 @@ def assemble(text: str) -> Hardware:
             f"{text!r} is more than one computer: {names}",
             "a machine is one computer, and any number of graphics cards",
         )
+    if computers and computers[0].closed:
+        raise UsageError(
+            f"{text!r}: no graphics card can be put into {computers[0].name}",
+            "name it alone, or another computer",
+        )
     return _machine(computers[0] if computers else None, parts)
+
+
+def is_assembled(text: str) -> bool:
+    """Whether `text` asks for a count, or for several devices."""
+    return plain_name(text) not in profiles() and (
+        "+" in text or _COUNTED.fullmatch(text.strip()) is not None
+    )
 
 
 def _devices(term: str, text: str) -> list[Hardware]:

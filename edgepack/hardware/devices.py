@@ -1,5 +1,7 @@
 """Device profiles: TOML files that state a device's figures and where each was published.
 
+    closed = true             a phone: no graphics card can be put into it; as Apple's computers,
+                              which need not say so
     [cpu]                     optional
     model = "..."
     isa = ["NEON", ...]       names of `isa.NAMES`
@@ -52,12 +54,17 @@ from edgepack.hardware.machine import (
     figure,
 )
 from edgepack.profiles import Table, files, read, shipped, text
-from edgepack.units import GB, MIB
+from edgepack.units import GB, LARGEST_SIZE, MIB
 
 KIND = "devices"
 
+LISTED = "`edgepack profiles list` names them all"
+
 ROUNDING = 0.01
 """How far a sheet's bandwidth may be from its bus times its data rate."""
+
+WIDEST = 2**16
+"""Bits of a memory bus: eight stacks of HBM have 8,192."""
 
 _RATE = ("bandwidth_gb_s", "bus_bits", "gbps")
 
@@ -74,6 +81,11 @@ def profile(name: str) -> Hardware:
     the format above, with the key and what it must be.
     """
     return read_profile(*_found(name))
+
+
+def is_profile(name: str) -> bool:
+    """Whether a device is called so."""
+    return plain_name(name) in _files()
 
 
 def profile_text(name: str) -> str:
@@ -102,7 +114,7 @@ def shipped_accelerators(name: str) -> tuple[Accelerator, ...]:
 
 def read_profile(name: str, file: Traversable) -> Hardware:
     """The profile in `file`; raises UsageError as `profile` does."""
-    top = read(file).expect("cpu", "memory", "accelerators", "npus")
+    top = read(file).expect("closed", "cpu", "memory", "accelerators", "npus")
     memory = top.table("memory").expect("total_mib", "reserved_mib", *_RATE)
     total, available = _sizes(memory, "total_mib")
     accelerators = tuple(_accelerator(table) for table in top.tables("accelerators"))
@@ -121,6 +133,8 @@ def read_profile(name: str, file: Traversable) -> Hardware:
         unified_memory=any(a.unified for a in accelerators),
         disk_free=UNKNOWN,
         npus=tuple(_npu(table) for table in top.tables("npus")),
+        # Apple support HT208544: external graphics cards need a Mac with an Intel processor.
+        closed=top.flag("closed") or any(a.vendor == "apple" for a in accelerators),
     )
 
 
@@ -170,7 +184,8 @@ def _accelerator(table: Table) -> Accelerator:
 
 def _sizes(table: Table, key: str) -> tuple[Figure[int], Figure[int]]:
     """(whole, whole less what is reserved), in bytes."""
-    whole, reserved = table.count(key), table.count("reserved_mib") or 0
+    most = LARGEST_SIZE // MIB
+    whole, reserved = table.count(key, most), table.count("reserved_mib", most) or 0
     if whole is None:
         return UNKNOWN, UNKNOWN
     if reserved >= whole:
@@ -182,7 +197,11 @@ def _sizes(table: Table, key: str) -> tuple[Figure[int], Figure[int]]:
 
 def _bandwidth(table: Table) -> Figure[int]:
     """As stated, or bus times data rate; where all three are given they must agree."""
-    rate, bits, gbps = table.rate("bandwidth_gb_s"), table.count("bus_bits"), table.rate("gbps")
+    rate, bits, gbps = (
+        table.rate("bandwidth_gb_s"),
+        table.count("bus_bits", WIDEST),
+        table.rate("gbps"),
+    )
     if bits is not None and gbps is not None:
         product = bits * gbps / 8
         if rate is not None and abs(rate - product) > ROUNDING * product:
@@ -204,7 +223,7 @@ def _found(name: str) -> tuple[str, Traversable]:
     known = _files()
     plain = plain_name(name)
     if plain not in known:
-        raise unknown("device", name, known)
+        raise unknown("device", name, known, LISTED)
     return plain, known[plain]
 
 

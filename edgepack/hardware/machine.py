@@ -6,9 +6,11 @@ matrix arithmetic, a multiplication and an addition being two.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Generic, Literal, TypeVar
+
+from edgepack.errors import UsageError
 
 T = TypeVar("T")
 
@@ -92,7 +94,8 @@ class Place:
 class Hardware:
     """One device. `memory` and `available` are the host's; a container's limit is the truth.
 
-    `accelerators` holds each card of a kind: two of them are two entries.
+    `accelerators` holds each card of a kind: two of them are two entries. One that is `closed`
+    takes no graphics card.
     """
 
     name: str
@@ -104,6 +107,7 @@ class Hardware:
     unified_memory: bool
     disk_free: Figure[int]
     npus: tuple[Npu, ...] = ()
+    closed: bool = False
 
     @property
     def accelerator(self) -> Accelerator | None:
@@ -151,16 +155,15 @@ class Hardware:
         return self.places[0].bandwidth if self.places else self.bandwidth
 
     def with_model_memory(self, memory: Figure[int]) -> Hardware:
-        """The same device where a model may occupy `memory`, on whichever place it runs.
+        """The same device where a model may occupy `memory`: on each card if it has cards, which
+        leaves the host as it is, else in the host's memory and what shares it.
 
-        Where that is a card of its own, nothing is said of main memory, and nothing can lie there.
+        Raises UsageError where the cards are of several kinds.
         """
-        best = self.accelerator
-        if best is None:
-            return replace(self, memory=memory, available=memory)
-        hosts = memory if best.unified else UNKNOWN
-        best = replace(best, memory=memory, free=memory)
-        return replace(self, memory=hosts, available=hosts, accelerators=(best,))
+        changed = self._with_model_place(lambda a: replace(a, memory=memory, free=memory))
+        if self.cards:
+            return changed
+        return replace(changed, memory=memory, available=memory)
 
     def run_by(self, vendors: tuple[str, ...]) -> Hardware:
         """The same device with the accelerators of `vendors` alone; without any, no place."""
@@ -192,14 +195,25 @@ class Hardware:
         return replace(self, available=available, accelerators=tuple(accelerators))
 
     def with_model_bandwidth(self, bandwidth: Figure[int]) -> Hardware:
-        """The same device where a model's memory has `bandwidth`, on whichever place it runs.
+        """The same device where that memory has `bandwidth`. Raises UsageError likewise."""
+        changed = self._with_model_place(lambda a: replace(a, bandwidth=bandwidth))
+        return changed if self.cards else replace(changed, bandwidth=bandwidth)
 
-        Unified memory is the host's too; a graphics card's is not.
-        """
-        best = self.accelerator
-        accelerators = tuple(replace(a, bandwidth=bandwidth) for a in self.accelerators)
-        hosts = bandwidth if best is None or best.unified else self.bandwidth
-        return replace(self, bandwidth=hosts, accelerators=accelerators)
+    def _with_model_place(self, change: Callable[[Accelerator], Accelerator]) -> Hardware:
+        """The same device with its cards changed, else with what shares the host's memory."""
+        kinds = dict.fromkeys(card.name for card in self.cards)
+        if len(kinds) > 1:
+            raise UsageError(
+                f"one memory or bandwidth was stated for {' and '.join(kinds)}",
+                "it is each card's of one kind: name a device with one of them",
+            )
+        accelerators = tuple(
+            change(a)
+            if a.usable.value is not None and (a.name in kinds if kinds else a.unified)
+            else a
+            for a in self.accelerators
+        )
+        return replace(self, accelerators=accelerators)
 
 
 def _less(memory: Figure[int], size: int) -> Figure[int]:

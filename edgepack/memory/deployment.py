@@ -18,6 +18,14 @@ MLX_PREFILL_STEP = 2048
 CONTEXT_STEP = 256
 """llama.cpp rounds KV caches up to a multiple of this many cells; mlx-lm's grow by as many."""
 
+MOST_SEQUENCES = 256
+"""Sequences llama.cpp can tell apart in one context (LLAMA_MAX_SEQ); it refuses to make more."""
+
+SERVING: tuple[Program, ...] = ("llama-cli", "llama-server")
+"""Programs whose sequences share one context. Where the others take a batch (mlx-lm's
+batch_generate, the batch of onnxruntime-genai's input), every sequence has a cache as long as the
+longest, which nothing here plans."""
+
 
 @dataclass(frozen=True, slots=True)
 class CacheType:
@@ -74,6 +82,7 @@ class Deployment:
             value = getattr(self, name)
             if value < 1:
                 raise UsageError(f"{name} is {value}", f"{name} must be at least 1")
+        self._check_slots()
         for kind in (self.kv_type_k, self.kv_type_v):
             if kind not in CACHE_TYPES:
                 raise unknown("KV cache type", kind, CACHE_TYPES)
@@ -81,6 +90,17 @@ class Deployment:
             raise UsageError(
                 f"a {self.kv_type_v} V cache needs flash attention, which is off",
                 "turn flash attention on, or store V as f16",
+            )
+
+    def _check_slots(self) -> None:
+        if self.slots > 1 and self.program not in SERVING:
+            raise UsageError(
+                f"slots is {self.slots}, and a package for {self.program} serves one sequence",
+                "leave --slots out, or choose --to gguf",
+            )
+        if self.slots > MOST_SEQUENCES:
+            raise UsageError(
+                f"slots is {self.slots}", f"llama.cpp serves {MOST_SEQUENCES} sequences at most"
             )
 
     @property

@@ -48,13 +48,13 @@ class CatalogueEntry:
 
 def names() -> tuple[str, ...]:
     """Names of the shipped and the user's entries, sorted."""
-    return tuple(sorted(files(KIND)))
+    return tuple(sorted(_files()))
 
 
 def match(text: str) -> str | None:
     """The name that `text` means, if any: case is all one, and so are hyphens, `_` and spaces."""
     wanted = _plain(text)
-    return next((name for name in names() if _plain(name) == wanted), None)
+    return next((name for name in _files() if _plain(name) == wanted), None)
 
 
 def entry(name: str) -> CatalogueEntry:
@@ -66,7 +66,7 @@ def entry(name: str) -> CatalogueEntry:
     known = match(name)
     if known is None:
         raise unknown_model(name)
-    return read_entry(known, files(KIND)[known])
+    return read_entry(known, _files()[known])
 
 
 def profile_text(name: str) -> str:
@@ -74,7 +74,7 @@ def profile_text(name: str) -> str:
     known = match(name)
     if known is None:
         raise unknown_model(name)
-    return text(files(KIND)[known])
+    return text(_files()[known])
 
 
 def read_entry(name: str, file: Traversable) -> CatalogueEntry:
@@ -112,6 +112,15 @@ def _stated(table: Table, key: str, value: T | None) -> T:
     if value is None:
         raise UsageError(f"{table.label}: {key} is missing", "every entry states it")
     return value
+
+
+def _files() -> dict[str, Traversable]:
+    """File by name, as it ships or else as the user spells it; the user's win, however spelt."""
+    found: dict[str, tuple[str, Traversable]] = {}
+    for name, file in files(KIND).items():  # those that ship come first
+        known, _ = found.get(_plain(name), (name, file))
+        found[_plain(name)] = known, file
+    return dict(found.values())
 
 
 def _plain(name: str) -> str:

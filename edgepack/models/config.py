@@ -53,7 +53,7 @@ class Config:
         """A positive integer. Raises DamagedInput if absent without default, or not one."""
         value = self._get(key, default)
         if type(value) is not int or not 0 < value < EXTENT_LIMIT:
-            raise self._wrong(key, value, "a positive integer")
+            raise self._wrong(key, value, f"a positive integer, at most {EXTENT_LIMIT - 1}")
         return value
 
     def optional_integer(self, key: str) -> int | None:

@@ -65,7 +65,7 @@ class Settings:
     def deployment(self, decoder: Decoder, form: Format, scheme: Scheme) -> Deployment:
         """Raises UsageError for a cache type that the format's program cannot keep."""
         possible = form.cache_types(decoder, scheme)
-        kv_type = (self.kv_type or possible[0]).lower()
+        kv_type = possible[0] if self.kv_type is None else self.kv_type.lower()
         if kv_type not in possible and kv_type in CACHE_TYPES:
             raise UsageError(
                 f"{form.program} cannot keep a {kv_type} cache for {scheme.name}",
@@ -150,12 +150,12 @@ def fit(
     from edgepack.pipeline.drafts import paired
 
     choice.importance()  # counts no bytes, but what is no matrix is refused
-    asked = requirements(require) if require else ()
+    asked = () if require is None else requirements(require)
     settings = settings.reaching(context_of(asked))
     work = work_on(model)
     hardware = target.hardware()
     rows = work.table(hardware, settings, choice)
-    pairs = paired(model, draft, hardware, settings, choice) if draft else ()
+    pairs = () if draft is None else paired(model, draft, hardware, settings, choice)
     return FitTable(work.name, work.parameters, work.context_length, hardware, rows, asked, pairs)
 
 

@@ -107,7 +107,7 @@ def measure(
     """
     _check_asked(target, choice)
     llama_library.require()
-    asked = requirements(require) if require else ()
+    asked = () if require is None else requirements(require)
     work, here = work_on(model), _processor(target.hardware())
     row = _row(work, here, settings, choice)
     if not row.fit.fits:

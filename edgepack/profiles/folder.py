@@ -37,7 +37,7 @@ def read(file: Traversable) -> Table:
     """The whole of `file`. Raises UsageError for what is not TOML."""
     try:
         return Table(str(file), tomllib.loads(text(file)))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # tables within tables, by the thousand
         raise UsageError(f"{file}: {error}", "a profile is a TOML file") from error
 
 

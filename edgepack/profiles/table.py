@@ -7,6 +7,15 @@ from dataclasses import dataclass
 
 from edgepack.errors import UsageError, unknown
 
+MOST_COUNTED = 10**15
+"""More than any figure of a device or a model."""
+
+LONGEST_TOLD = 64
+"""Characters of a wrong value that a message repeats."""
+
+SLOWEST, FASTEST = 1e-6, 10**6
+"""The least and the most of a rate: a petabyte, or 10**18 operations, a second."""
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -34,22 +43,23 @@ class Table:
             raise self._wrong(key, "a list of texts")
         return tuple(value)
 
-    def count(self, key: str) -> int | None:
-        """A whole number above zero."""
+    def count(self, key: str, most: int = MOST_COUNTED) -> int | None:
+        """A whole number above zero, `most` at most."""
         value = self.content.get(key)
-        if value is not None and (type(value) is not int or value <= 0):
-            raise self._wrong(key, "a whole number above zero")
+        if value is not None and (type(value) is not int or not 0 < value <= most):
+            raise self._wrong(key, f"a whole number above zero, and at most {most:,}")
         return value
 
     def rate(self, key: str) -> float | None:
-        """A finite number above zero."""
+        """A number above zero, of a size that a device can have."""
         value = self.content.get(key)
         if value is None:
             return None
+        required = f"a number above zero, from {SLOWEST:g} to {FASTEST:,}"
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self._wrong(key, "a number above zero")
-        if not 0 < value < float("inf"):
-            raise self._wrong(key, "a number above zero")
+            raise self._wrong(key, required)
+        if not SLOWEST <= value <= FASTEST:
+            raise self._wrong(key, required)
         return float(value)
 
     def share(self, key: str) -> float | None:
@@ -80,4 +90,6 @@ class Table:
         return tuple(Table(f"{self.label} [[{key}]]", item) for item in value)
 
     def _wrong(self, key: str, required: str) -> UsageError:
-        return UsageError(f"{self.label}: {key} is {self.content[key]!r}", f"it must be {required}")
+        found = repr(self.content[key])
+        told = found if len(found) <= LONGEST_TOLD else f"{found[:LONGEST_TOLD]}..."
+        return UsageError(f"{self.label}: {key} is {told}", f"it must be {required}")

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 
 def test_every_scheme_is_weighed(run, reasoner):
     done = run("fit", reasoner, "--device", "pi5-8gb", "--json")
@@ -212,3 +214,29 @@ def test_a_mixtures_prompt_waits_for_its_experts(run):
     command = ("fit", "qwen3-30b-a3b", "--device", "rtx-4090", "--scheme", "Q4_K_M", "--json")
     (row,) = run(*command).result["fits"]
     assert row["prefill"]["high"] < 512 / (18e9 / (1008e9 * 0.85))
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--require",
+        "--memory",
+        "--draft",
+        "--kv",
+        "--device",
+        "--bandwidth",
+        "--scheme",
+        "--program",
+    ],
+)
+def test_an_empty_option_opens_no_gate(run, reasoner, option):
+    """In a pipeline it is a variable that nobody set."""
+    done = run("fit", reasoner, option, "", "--json")
+    assert done.code == 2
+    assert done.error["message"] == f"{option} is empty"
+
+
+def test_an_empty_model_is_not_this_folder(run):
+    done = run("fit", "", "--device", "pi5-8gb")
+    assert done.code == 2
+    assert "MODEL is empty" in done.err

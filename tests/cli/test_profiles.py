@@ -84,3 +84,20 @@ def test_what_is_no_device_is_a_usage_error(run, reasoner, options, said):
     done = run("fit", reasoner, *options)
     assert done.code == 2
     assert said in done.err
+
+
+def test_an_unknown_name_offers_the_nearest_device_or_model(run):
+    done = run("profiles", "show", "lama-3.1-8b")
+    assert done.code == 2
+    assert "unknown device or model 'lama-3.1-8b'" in done.err
+    assert "did you mean 'llama-3.1-8b'?" in done.err
+    assert "did you mean 'rtx-4090'?" in run("profiles", "show", "rtx4090").err
+
+
+def test_a_name_like_none_does_not_bring_them_all(run):
+    done = run("profiles", "show", "zzzzzz")
+    assert done.code == 2
+    assert len(done.err.splitlines()) == 2
+    assert "edgepack profiles list" in done.err
+    assert "rtx-4090" not in done.err
+    assert "rtx-4090" not in run("fit", "--device", "zzzzzz").err

@@ -83,6 +83,21 @@ def test_a_device_alone_is_its_profile():
             "one computer, and any number of graphics cards",
         ),
         (
+            "rtx-4090 + mac-mini-m4-16gb",
+            "'rtx-4090 + mac-mini-m4-16gb': no graphics card can be put into mac-mini-m4-16gb",
+            "another computer",
+        ),
+        (
+            "rtx-4090 + iphone-16-pro",
+            "'rtx-4090 + iphone-16-pro': no graphics card can be put into iphone-16-pro",
+            "another computer",
+        ),
+        (
+            "pixel-9 + rtx-4090",
+            "'pixel-9 + rtx-4090': no graphics card can be put into pixel-9",
+            "another computer",
+        ),
+        (
             "mac-mini-m4-16gb + cpu-8gb-ddr4 + rtx-4090",
             "'mac-mini-m4-16gb + cpu-8gb-ddr4 + rtx-4090' is more than one computer:",
             "one computer",

@@ -75,6 +75,28 @@ def toml(**tables: str) -> str:
             "a number above zero",
         ),
         (
+            toml(memory="total_mib = 8\nbandwidth_gb_s = 1e300"),
+            "{file} [memory]: bandwidth_gb_s is 1e+300",
+            "to 1,000,000",
+        ),
+        (
+            toml(memory="total_mib = 8\nbandwidth_gb_s = 1e-300"),
+            "{file} [memory]: bandwidth_gb_s is 1e-300",
+            "from 1e-06",
+        ),
+        (
+            toml(memory="total_mib = 8\nbus_bits = 999999999\ngbps = 1"),
+            "{file} [memory]: bus_bits is 999999999",
+            "at most 65,536",
+        ),
+        (
+            toml(memory="total_mib = 8796093022209"),
+            "{file} [memory]: total_mib is 8796093022209",
+            "at most 8,796,093,022,208",
+        ),
+        (toml(cpu="compute_tflops = 1e300"), "{file} [cpu]: compute_tflops is 1e+300", "from"),
+        ("a = " + "[" * 9999 + "]" * 9999, "{file}: ", "a TOML file"),
+        (
             toml(memory="total_mib = 8\nreserved_mib = 8"),
             "{file} [memory]: reserved_mib is 8",
             "under total_mib, 8",

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from edgepack.errors import UsageError
 from edgepack.hardware.machine import Accelerator, Cpu, Figure, Hardware, figure
 
 NOTHING: Figure[int] = Figure(None, "unknown")
@@ -95,8 +96,42 @@ def test_a_card_alone_is_one_place():
 )
 def test_stated_memory_changes_nothing_else(accelerators, rate):
     stated = replace(HOST, accelerators=accelerators).with_model_memory(figure(6, "profile"))
-    assert [p.memory for p in stated.places] == [Figure(6, "profile")]
+    assert stated.model_memory() == Figure(6, "profile")
     assert stated.model_bandwidth().value == rate
+    assert len(stated.accelerators) == len(accelerators)
+
+
+def test_stated_memory_is_that_of_each_card_and_leaves_the_host():
+    integrated = replace(gpu(10, None, None, unified=True), name="integrated")
+    machine = replace(HOST, accelerators=(gpu(24, 22, 1000), integrated, gpu(24, 20, 1000)))
+    stated = machine.with_model_memory(figure(6, "profile"))
+    assert [card.memory.value for card in stated.cards] == [6, 6]
+    assert stated.accelerators[1] == integrated
+    assert stated.host == HOST.host
+
+
+def test_stated_memory_is_the_hosts_where_that_is_shared():
+    stated = replace(HOST, accelerators=(gpu(10, None, None, unified=True),)).with_model_memory(
+        figure(6, "profile")
+    )
+    assert stated.accelerators[0].usable.value == stated.host.memory.value == 6
+
+
+def test_figures_for_several_kinds_of_card_are_refused():
+    other = replace(gpu(12, 12, 300), name="other")
+    machine = replace(HOST, accelerators=(gpu(24, 22, 1000), other))
+    for state in (machine.with_model_memory, machine.with_model_bandwidth):
+        with pytest.raises(UsageError, match="stated for gpu and other"):
+            state(figure(6, "profile"))
+
+
+def test_a_cards_stated_bandwidth_is_not_shared_memorys():
+    integrated = replace(gpu(30, None, 60, unified=True), name="integrated")
+    machine = replace(HOST, accelerators=(gpu(24, 22, 1000), integrated))
+    stated = machine.with_model_bandwidth(Figure(900, "profile"))
+    assert stated.cards[0].bandwidth.value == 900
+    assert stated.accelerators[1] == integrated
+    assert stated.bandwidth == HOST.bandwidth
 
 
 def test_stated_bandwidth_is_that_of_where_the_model_runs():

@@ -32,6 +32,20 @@ def test_counts_below_one_are_refused(field, value):
         Deployment(**({"context": 1} | {field: value}))
 
 
+def test_llama_cpp_serves_256_sequences_at_most():
+    assert Deployment(4096, slots=256, program="llama-server").slots == 256
+    with pytest.raises(UsageError, match="slots is 257") as caught:
+        Deployment(4096, slots=257)
+    assert "256" in caught.value.hint
+
+
+@pytest.mark.parametrize("program", ["mlx-lm", "onnxruntime-genai", "onnxruntime"])
+def test_other_programs_serve_one_sequence(program):
+    assert Deployment(4096, program=program).slots == 1
+    with pytest.raises(UsageError, match=f"{program} serves one sequence"):
+        Deployment(4096, slots=2, program=program)
+
+
 @pytest.mark.parametrize("field", ["kv_type_k", "kv_type_v"])
 def test_unknown_cache_type_offers_the_nearest(field):
     with pytest.raises(UsageError, match="q8_1") as caught:

@@ -14,6 +14,7 @@ from edgepack.memory import Deployment
 from edgepack.memory.law import kv_cache_bytes
 from edgepack.models import catalogue, is_task_model, open_checkpoint, read_decoder
 from edgepack.models.catalogue import entry, match, names, read_entry
+from edgepack.models.config import Config
 
 FOLDER = Path(__file__).parents[2] / "profiles" / "models"
 FILES = sorted(FOLDER.glob("*.toml"))
@@ -216,6 +217,20 @@ def test_a_config_that_no_family_reads(tmp_path, old, new, error):
     file.write_text(GOOD.replace(old, new, 1))
     with pytest.raises(error, match=re.escape(str(file))):
         read_entry("mine", file)
+
+
+def test_a_users_entry_wins_however_it_is_spelt(user_folder):
+    before = names()
+    (user_folder / "Qwen3_0.6B.toml").write_text(GOOD)
+    assert names() == before
+    assert entry("qwen3-0.6b").decoder.width == 64
+
+
+def test_an_extent_beyond_any_models_is_told_its_limit(tmp_path):
+    config = Config(tmp_path, {"max_position_embeddings": 1 << 40})
+    with pytest.raises(DamagedInput, match="is 1099511627776") as caught:
+        config.integer("max_position_embeddings")
+    assert caught.value.hint == "it must be a positive integer, at most 2147483647"
 
 
 def test_an_entry_is_one_file(user_folder):

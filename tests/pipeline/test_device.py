@@ -22,6 +22,17 @@ def test_stated_memory_keeps_the_bandwidth():
     assert found.name == "rtx-4090, 10240 MiB stated"
 
 
+def test_stated_memory_keeps_the_rest_of_the_machine():
+    cards = Target("2x rtx-4090", 24 * GIB).hardware()
+    assert [card.memory.value for card in cards.cards] == [24 * GIB, 24 * GIB]
+    assert cards.host.memory.value is None
+    laptop = Target("rtx-4060 + ryzen-7-8840u-32gb", 6 * GIB).hardware()
+    assert [card.name for card in laptop.cards] == ["NVIDIA GeForce RTX 4060"]
+    assert laptop.cards[0].memory.value == 6 * GIB
+    computer = Target("rtx-4060 + cpu-32gb-ddr5", 4 * GIB).hardware()
+    assert computer.host == hardware.profile("cpu-32gb-ddr5").host
+
+
 def test_stated_bandwidth_keeps_the_memory():
     found = Target("rtx-4090", bandwidth=500 * 10**9).hardware()
     assert found.model_bandwidth() == hardware.Figure(500 * 10**9, "profile")
