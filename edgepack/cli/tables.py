@@ -122,6 +122,9 @@ def fidelity(report: FidelityReport) -> None:
         *(f"  {reason}" for reason in report.reasons),
         *(f"note: {note}" for note in report.notes),
     )
+    from edgepack.cli import behaviour
+
+    behaviour.found(report)
 
 
 def _spans(report: FidelityReport) -> Table:

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 
 @command
 def validate(
-    reference: given.Reference,
     artifacts: Annotated[
         list[str] | None,
         typer.Argument(metavar="ARTIFACT", help="A file or a package; may be several."),
+    ] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="The full-precision checkpoint it came from."),
     ] = None,
     corpus: given.Corpus = None,
     self_sample: Annotated[
@@ -47,7 +50,10 @@ def validate(
     ] = False,
     as_draft_for: Annotated[
         str | None,
-        typer.Option(metavar="TARGET", help="Also measure ARTIFACT as a draft for TARGET."),
+        typer.Option(
+            metavar="TARGET",
+            help="As a draft for TARGET; without --reference, only that.",
+        ),
     ] = None,
     seed: Annotated[
         int, typer.Option(metavar="N", min=0, help="What all drawing at random starts from.")
@@ -81,13 +87,15 @@ def validate(
     from edgepack.pipeline.verdicts import verdict_error
 
     request = verb.ValidateRequest(
-        tuple(artifacts or ()), reference, corpus=corpus, self_sample=self_sample, profile=profile,
-        baseline=baseline, until_decided=until_decided, generate=generate,
+        tuple(artifacts or ()), reference or "", corpus=corpus, self_sample=self_sample,
+        profile=profile, baseline=baseline, until_decided=until_decided, generate=generate,
         as_draft_for=as_draft_for, seed=seed, temperature=temperature, alpha=loss_alpha,
         window=window,
     )  # fmt: skip
     if self_test:
         return _self_test(request, quiet=as_json)
+    if as_draft_for and not reference:
+        return _pairs(request, quiet=as_json)
     with progress(quiet=as_json) as report:
         found = verb.validate(request, report)
     _write_files(tuple(zip(request.artifacts, found, strict=True)), junit, html)
@@ -97,6 +105,22 @@ def validate(
             tables.fidelity(each)
 
     return Answer(_data(found), text, error=verdict_error(found))
+
+
+def _pairs(request: ValidateRequest, *, quiet: bool) -> Answer:
+    """No verdict: how often the target takes what each proposes."""
+    from edgepack.cli import behaviour
+    from edgepack.cli.plain import plain
+    from edgepack.pipeline.validate import draft_reports
+
+    with progress(quiet=quiet) as report:
+        found = draft_reports(request, report)
+
+    def text() -> None:
+        for each in found:
+            behaviour.draft(each)
+
+    return Answer({"drafts": [plain(each) for each in found]}, text)
 
 
 def _data(reports: tuple[FidelityReport, ...]) -> dict[str, Any]:

@@ -21,6 +21,11 @@ rounding   float32 rounded to half the width
 states     what a reference computed, kept between runs
 floor      the reference against itself, and against half-width arithmetic
 standard   what artifacts are measured against: all four
+decoding   the same writing text, token by token
+checks     what must hold before distances mean anything: structure (special tokens), texts
+           (tokenizers), conversations (chat templates), keys (a GGUF's header), blocks (tensors)
+replies    what a text that a model wrote is worth; generation compares them
+drafts     how often a target takes what a draft proposes
 outputs/   the same for models known by their task: outputs in place of the next token
 """
 

@@ -98,7 +98,7 @@ def check_lanes(checkpoint: Checkpoint, lanes: Sequence[Lane]) -> None:
     for ids outside the vocabulary."""
     features.check_known(checkpoint.decoder, features.PLAIN, "the float32 reference")
     for lane in lanes:
-        _check_documents(lane.documents, checkpoint.decoder.vocabulary)
+        check_documents(lane.documents, checkpoint.decoder.vocabulary)
 
 
 def head(checkpoint: Checkpoint) -> Callable[[], Head]:
@@ -152,7 +152,7 @@ def _layer(checkpoint: Checkpoint, index: int) -> LayerWeights:
     return {w.role: checkpoint.ref(w).read() for w in weights if w.layer == index}
 
 
-def _check_documents(documents: Sequence[Sequence[int]], vocabulary: int) -> None:
+def check_documents(documents: Sequence[Sequence[int]], vocabulary: int) -> None:
     if not documents or any(len(ids) == 0 for ids in documents):
         raise UsageError(
             "a document has no tokens" if documents else "there are no documents",
@@ -238,7 +238,7 @@ def attend(
     mixed = np.empty_like(q)
     for span in spans:
         for rows in _query_rows(span):
-            mixed[rows] = _mix(q[rows], k[span.start : rows.stop], v[span.start : rows.stop])
+            mixed[rows] = mix(q[rows], k[span.start : rows.stop], v[span.start : rows.stop])
     return linear(rounded(mixed.reshape(len(x), attention.q_width)), weights, "attn_output")
 
 
@@ -247,7 +247,7 @@ def _query_rows(span: slice) -> Iterator[slice]:
         yield slice(start, min(start + QUERY_ROWS, span.stop))
 
 
-def _mix(q: Array, k: Array, v: Array) -> Array:
+def mix(q: Array, k: Array, v: Array) -> Array:
     """Attention of the last len(q) positions over k and v [n, kv_heads, d], [len(q), heads, d]."""
     count, heads, head_dim = q.shape
     length, kv_heads = k.shape[:2]

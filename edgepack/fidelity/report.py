@@ -6,10 +6,13 @@ from dataclasses import dataclass, fields, is_dataclass
 from math import isfinite
 from typing import Any, Final, Self
 
+from edgepack.fidelity import checks
 from edgepack.fidelity.breakdown import Bucket, Distillation, Distribution
 from edgepack.fidelity.by_document import DocumentFigures
+from edgepack.fidelity.drafts import DraftReport
 from edgepack.fidelity.floor import Control, NoiseFloor
 from edgepack.fidelity.gates import Check, Verdict
+from edgepack.fidelity.generation import GenerationReport
 from edgepack.fidelity.looks import Looks
 from edgepack.fidelity.metrics import Metrics
 from edgepack.fidelity.outputs.metrics import OutputMetrics
@@ -83,6 +86,9 @@ class FidelityReport:
     steps: StepReport | None = None
     noise_floor: NoiseFloor | None = None
     control: Control | None = None
+    structure: tuple[checks.Check, ...] = ()
+    generation: GenerationReport | None = None
+    draft: DraftReport | None = None
 
     @classmethod
     def not_run(cls, reason: str) -> Self:

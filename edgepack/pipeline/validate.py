@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgepack import fidelity, formats
-from edgepack.errors import DamagedInput, EdgepackError, Missing, UsageError
+from edgepack.errors import EdgepackError, Missing, UsageError
 from edgepack.fidelity import (
     DEFAULT_ALPHA,
     DEFAULT_TEMPERATURE,
@@ -17,17 +17,22 @@ from edgepack.fidelity import (
     FidelityReport,
     runtimes,
 )
+from edgepack.fidelity.checks import faults
+from edgepack.fidelity.drafts import DraftReport
 from edgepack.fidelity.floor import suspicions
 from edgepack.fidelity.limits import DEFAULT_PROFILE
 from edgepack.fidelity.standard import Run, Standard, cut_notes, run_on, standard
 from edgepack.fidelity.states import user_store
-from edgepack.fidelity.structure import special_token_differences, tokenizer_differences
-from edgepack.models import Checkpoint
+from edgepack.models import Checkpoint, open_checkpoint
 from edgepack.models.digest import sha256_of
 from edgepack.pipeline.baseline import hold, read_baseline
+from edgepack.pipeline.findings import unrun, with_generation, with_structure
 from edgepack.pipeline.looks import GrowingReference, plan, validate_until_decided
+from edgepack.pipeline.pairing import checkpoint_of, paired, side
 from edgepack.pipeline.progress import Report, silent, staged_progress
+from edgepack.pipeline.structure import runs, structure
 from edgepack.pipeline.work import work_on
+from edgepack.pipeline.writing import SELF_TEMPERATURE, replies, self_sampled
 
 OWN_CORPUS = "eval.jsonl"  # held-out documents that come with a checkpoint
 
@@ -93,13 +98,36 @@ def validate(request: ValidateRequest, report: Report = silent) -> tuple[Fidelit
     """
     if not request.artifacts:
         raise UsageError("no artifact was named", "name one or more, or use --self-test")
+    if not request.reference:
+        raise UsageError("no reference was named", "name the checkpoint: --reference MODEL")
     limits = fidelity.profile(request.profile)
     if request.baseline:  # what is wrong with it need not wait for the measurement
         read_baseline(request.baseline)
     entries = [artifact_entry(Path(artifact)) for artifact in request.artifacts]
     scales = work_on(request.reference).scales(request.corpus)
     reports = scales.measure(entries, limits, report, request)
+    if request.as_draft_for:
+        pairs = draft_reports(request, report)
+        reports = tuple(replace(r, draft=d) for r, d in zip(reports, pairs, strict=True))
     return hold(reports, request.baseline) if request.baseline else reports
+
+
+def draft_reports(request: ValidateRequest, report: Report = silent) -> tuple[DraftReport, ...]:
+    """Each of `artifacts`, or checkpoints, as a draft for `as_draft_for`, on the corpus.
+
+    The reference's tokenizer reads it, or that of whichever is a checkpoint. Raises UsageError
+    where none is, and as `paired` does.
+    """
+    assert request.as_draft_for is not None
+    target = side(request.as_draft_for, artifact_entry)
+    found = []
+    for named in request.artifacts:
+        draft = side(named, artifact_entry)
+        given = open_checkpoint(request.reference) if request.reference else None
+        reader = given or checkpoint_of(target, draft)
+        documents = read_corpus(reader, request.corpus).documents
+        found.append(paired(draft, target, documents, request.seed, report))
+    return tuple(found)
 
 
 def measure(
@@ -115,8 +143,8 @@ def measure(
     Structure comes first: it takes seconds, and what is wrong there need not wait for the rest.
     """
     asked = request or ValidateRequest()
-    documents = corpus.documents
-    faults = [_structure(entry, checkpoint, documents) for entry in entries]
+    structures = [structure(entry, checkpoint, corpus.documents, report) for entry in entries]
+    documents = _measured_on(checkpoint, corpus, asked, report)
     planned = plan(documents, asked.seed) if asked.until_decided else None
     how: dict[str, Any] = {
         "window": asked.window,
@@ -130,12 +158,16 @@ def measure(
         return run_on(checkpoint, more, **how)
 
     growing = GrowingReference(planned, run, {0: against.run}) if planned else None
+    written = replies(checkpoint, corpus.documents, report) if asked.generate else None
     reports = []
-    for entry, broken in zip(entries, faults, strict=True):
+    for entry, checks in zip(entries, structures, strict=True):
+        if not runs(checks):
+            reports.append(unrun(checks, limits, checkpoint.name))
+            continue
         with runtimes.open(entry) as runtime:
             options: dict[str, Any] = {
                 "identity": checkpoint.name,
-                "broken": broken,
+                "broken": faults(checks),
                 "floor": against.floor.kl_mean,
                 "seed": asked.seed,
                 "text_of": checkpoint.tokenizer.text_of,
@@ -149,8 +181,11 @@ def measure(
                 found = fidelity.validate(
                     reference, runtime, documents, limits, chunks=chunks, **options
                 )
-        runs = growing.runs if growing else (against.run,)
-        reports.append(_beside(found, against, runs, entry, checkpoint))
+            found = with_structure(found, checks)
+            if written:
+                found = with_generation(found, written.compare(runtime, report))
+        made = growing.runs if growing else (against.run,)
+        reports.append(_beside(found, against, made, entry, checkpoint))
     return tuple(reports)
 
 
@@ -186,24 +221,20 @@ def _encodings(entry: Path, checkpoint: Checkpoint) -> frozenset[str] | None:
         return None
 
 
-def _structure(
-    entry: Path, checkpoint: Checkpoint, documents: Sequence[Document]
-) -> tuple[str, ...]:
-    """Reasons to fail before anything is compared.
-
-    Raises DamagedInput where the two vocabularies differ: no distance exists between them.
-    """
-    with runtimes.open(entry) as runtime:
-        if runtime.vocabulary != checkpoint.decoder.vocabulary:
-            raise DamagedInput(
-                f"{entry}: the artifact has a vocabulary of {runtime.vocabulary}, "
-                f"{checkpoint.name} one of {checkpoint.decoder.vocabulary}",
-                "the artifact must have the checkpoint's vocabulary, padding included",
-            )
-        return (
-            *special_token_differences(runtime, checkpoint.tokenizer, checkpoint.stop_ids),
-            *tokenizer_differences(runtime, checkpoint.tokenizer, documents),
-        )
+def _measured_on(
+    checkpoint: Checkpoint, corpus: Corpus, asked: ValidateRequest, report: Report
+) -> tuple[Document, ...]:
+    """The corpus, or as many traces as were asked for that the reference writes to its prompts."""
+    if asked.self_sample is None:
+        return corpus.documents
+    return self_sampled(
+        checkpoint,
+        corpus.documents,
+        asked.self_sample,
+        seed=asked.seed,
+        temperature=asked.temperature or SELF_TEMPERATURE,
+        report=report,
+    )
 
 
 def artifact_entry(path: Path) -> Path:
