@@ -184,8 +184,8 @@ def measure(
             found = with_structure(found, checks)
             if written:
                 found = with_generation(found, written.compare(runtime, report))
-        of = growing.runs if growing else (against.run,)
-        reports.append(_beside(found, against, of, entry, checkpoint))
+        made = growing.runs if growing else (against.run,)
+        reports.append(_beside(found, against, made, entry, checkpoint))
     return tuple(reports)
 
 

@@ -153,7 +153,8 @@ def test_a_quantized_artifact_that_is_the_reference_is_an_invalid_measurement(
     echo = Echo(checkpoint)
     echo.given = {d.ids: found.run.reference.logits(i) for i, d in enumerate(documents)}
     monkeypatch.setattr(verb.runtimes, "open", lambda path: echo)
-    monkeypatch.setattr(verb, "_structure", lambda *given: ())
+    monkeypatch.setattr(verb, "structure", lambda *given: ())
+    monkeypatch.setattr(verb, "runs", lambda checks: True)
     corpus = verb.Corpus(None, "", documents)
     with pytest.raises(InvalidMeasurement, match=r"Q8_0.gguf \(Q8_0\) is at zero distance"):
         verb.measure([artifact("Q8_0")], checkpoint, corpus, profile())
