@@ -128,6 +128,7 @@ def _pair_data(each: Paired) -> dict[str, Any]:
         "scheme": each.scheme,
         "fits": each.pair.fits,
         "cost": each.pair.cost,
+        "total": each.total,
         "target": fit_data(each.pair.target),
         "draft": fit_data(each.pair.draft),
         "speedups": plain(each.pair.speedups),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from edgepack import models
 from edgepack.errors import UsageError
 from edgepack.hardware import Hardware
+from edgepack.memory.law import PROCESS_BYTES
 from edgepack.memory.speculative import Pair, pair, vocabularies_differ
 from edgepack.pipeline.choice import Choice
 from edgepack.pipeline.fit import Settings, table
@@ -14,11 +15,12 @@ from edgepack.pipeline.fit import Settings, table
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """One format's scheme, of both models."""
+    """One format's scheme, of both models; `total` is the bytes of the one process with both."""
 
     format: str
     scheme: str
     pair: Pair
+    total: int
 
 
 def paired(
@@ -39,5 +41,7 @@ def paired(
         only = replace(choice, to=(named,), scheme=None, bits=None, group=None)
         rest = hardware.without(row.fit.placement.parts[0].bytes)
         (beside,) = table(large, rest, settings, only)
-        found.append(Paired(row.form.name, row.scheme.name, pair(beside.fit, row.fit)))
+        both = beside.fit.footprint.total + row.fit.footprint.total
+        total = both - PROCESS_BYTES[row.deployment.program]
+        found.append(Paired(row.form.name, row.scheme.name, pair(beside.fit, row.fit), total))
     return tuple(found)

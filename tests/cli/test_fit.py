@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from edgepack.cli.fit_tables import rate
+from edgepack.memory.law import PROCESS_BYTES
+
 
 def test_every_scheme_is_weighed(run, reasoner):
     done = run("fit", reasoner, "--device", "pi5-8gb", "--json")
@@ -133,6 +136,7 @@ def test_a_draft_is_weighed_beside_its_target(run):
         draft["placement"]["parts"][0]["place"]["memory"]["value"]
         - draft["placement"]["parts"][0]["bytes"]
     )
+    assert pair["total"] == target["total"] + draft["total"] - PROCESS_BYTES["llama-cli"]
     assert pair["speedups"][-1]["times"] > pair["speedups"][0]["times"] > 1
     assert "with its draft" in run(*command, "llama-3.2-1b").out
     done = run(*command, "qwen2.5-0.5b")
@@ -193,3 +197,18 @@ def test_an_empty_model_is_not_this_folder(run):
     done = run("fit", "", "--device", "pi5-8gb")
     assert done.code == 2
     assert "MODEL is empty" in done.err
+
+
+@pytest.mark.parametrize(
+    ("tokens", "told"),
+    [
+        (1234.5, "1,234"),
+        (10, "10"),
+        (9.96, "10.0"),
+        (1.26, "1.3"),
+        (0.6, "0.60"),
+        (1.2e-4, "0.00012"),
+    ],
+)
+def test_a_speed_has_two_digits_that_count(tokens, told):
+    assert rate(tokens) == told
