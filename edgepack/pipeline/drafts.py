@@ -36,7 +36,8 @@ def paired(
     if refusal:
         raise UsageError(f"{draft} cannot draft for {target}: {refusal}", "take one of its family")
     found = []
-    for row in table(small, hardware, settings, choice):
+    blind = replace(settings, projector_bytes=0)  # a draft sees only tokens
+    for row in table(small, hardware, blind, choice):
         named = f"{row.form.name}:{row.scheme.name}"
         only = replace(choice, to=(named,), scheme=None, bits=None, group=None)
         rest = hardware.without(row.fit.placement.parts[0].bytes)

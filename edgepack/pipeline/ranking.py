@@ -58,6 +58,7 @@ def rank(
 
     Raises whatever the device, the settings and the requirements raise.
     """
+    settings.check(choice.formats)
     asked = () if require is None else requirements(require)
     hardware = target.hardware()
     names = catalogue.names()

@@ -212,3 +212,64 @@ def test_an_empty_model_is_not_this_folder(run):
 )
 def test_a_speed_has_two_digits_that_count(tokens, told):
     assert rate(tokens) == told
+
+
+def test_what_llama_cpp_is_told_changes_what_it_needs(run, reasoner):
+    def needs(*options):
+        command = ("fit", reasoner, "--device", "pi5-8gb", "--scheme", "Q8_0", "--json", *options)
+        return run(*command).result["fits"][0]["footprint"]
+
+    usual = needs()
+    assert needs("--ubatch", "64")["compute"] < usual["compute"]
+    assert needs("--no-flash-attention")["compute"] > usual["compute"]
+    assert needs("--kv", "q8_0,f16")["kv"] * 64 == usual["kv"] * 49  # 34 of 64 bytes, for a half
+    assert needs("--projector", "1M")["weights"] == usual["weights"] + 2**20
+    apart = needs("--slots", "3", "--ctx", "1100", "--no-unified")
+    assert apart["kv"] > needs("--slots", "3", "--ctx", "1100")["kv"]
+
+
+def test_a_projector_lies_on_the_card(run, reasoner):
+    command = (
+        "fit",
+        reasoner,
+        "--device",
+        "rtx-4060 + cpu-32gb-ddr5",
+        "--scheme",
+        "Q8_0",
+        "--json",
+    )
+
+    def parts(*options):
+        (fit,) = run(*command, *options).result["fits"]
+        return [part["bytes"] for part in fit["placement"]["parts"]]
+
+    (card, host), (with_projector, same) = parts(), parts("--projector", "1M")
+    assert (with_projector, same) == (card + 2**20, host)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--to", "mlx", "--program", "llama-server"), "--program is for llama.cpp"),
+        (("--to", "onnx", "--to", "mlx", "--ubatch", "64"), "--ubatch is for llama.cpp"),
+        (("--kv", "f16,f16,f16"), "names 3 types"),
+        (("--kv", "f16,q4_0", "--no-flash-attention"), "needs flash attention"),
+        (("--to", "mlx", "--slots", "2"), "serves one sequence"),
+    ],
+)
+def test_what_no_program_can_be_told(run, reasoner, options, said):
+    done = run("fit", reasoner, "--device", "pi5-8gb", *options)
+    assert done.code == 2
+    assert said in done.err
+
+
+def test_json_has_what_the_verdict_was_reckoned_from(run, reasoner):
+    command = ("--device", "2x rtx-4090", "--require", "ctx>=1024", "--json")
+    found = run("fit", reasoner, *command).result
+    assert found["context_length"] == 2048
+    assert [card["bandwidth"]["value"] for card in found["hardware"]["cards"]] == [1008 * 10**9] * 2
+    assert found["required"] == [{"figure": "ctx", "operator": ">=", "value": 1024.0}]
+    assert found["cache"] == [{"layers": 4, "k_elements": 128, "v_elements": 128, "window": None}]
+    ranking = run("fit", *command).result
+    assert ranking["context"] == 4096
+    assert ranking["models"][0]["unmet"] == []
