@@ -43,6 +43,13 @@ class FidelityFailed(EdgepackError):
     exit_code = 4
 
 
+class InvalidMeasurement(FidelityFailed):
+    """What was measured is no version of the reference: the distance means nothing."""
+
+    code = "invalid_measurement"
+    exit_code = 5
+
+
 class DamagedInput(EdgepackError):
     """A file breaks its own format, or differs from its recorded digest."""
 

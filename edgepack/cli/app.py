@@ -15,6 +15,7 @@ from edgepack.cli.manifests import manifest_app
 from edgepack.cli.options import size, target
 from edgepack.cli.output import Answer, command, progress
 from edgepack.cli.profiles import profiles_app
+from edgepack.cli.validate import validate
 
 app = typer.Typer(
     name="edgepack",
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.add_typer(profiles_app, name="profiles")
 app.add_typer(manifest_app, name="manifest")
 app.command()(fit)
+app.command()(validate)
 
 
 def _version(wanted: bool) -> None:
@@ -134,25 +136,6 @@ def report_command(
         found = verb.report(artifact, reference, progress=tell)
     error = verb.misplaced_error(found)
     return Answer(found.to_dict(), lambda: tables.tensors(found), error=error)
-
-
-@app.command()
-@command
-def validate(
-    artifact: given.Made,
-    reference: given.Reference,
-    corpus: given.Corpus = None,
-    profile: given.Gate = "balanced",
-    as_json: given.Json = False,
-) -> Answer:
-    """Measure ARTIFACT in its real runtime against MODEL. Exit 4 if it fails, 7 if undecided."""
-    from edgepack.cli import tables
-    from edgepack.pipeline import validate as verb
-    from edgepack.pipeline.pack import verdict_error
-
-    with progress(quiet=as_json) as report:
-        found = verb.validate(artifact, reference, corpus=corpus, profile=profile, report=report)
-    return Answer(found.to_dict(), lambda: tables.fidelity(found), error=verdict_error([found]))
 
 
 @app.command()

@@ -27,8 +27,8 @@ COLUMNS: dict[str, Callable[[Fit], str]] = {
     "fits": lambda fit: ("yes" if fit.comfortable else "tight") if fit.fits else "NO",
     "headroom": lambda fit: format_bytes(fit.headroom),
     "longest ctx": lambda fit: f"{fit.longest_context:,}",
-    "tokens/s": lambda fit: speed_range(fit.decode),
-    "prefill/s": lambda fit: speed_range(fit.prefill),
+    "tokens/s": lambda fit: speed_range(fit.decode) if fit.fits else "",
+    "prefill/s": lambda fit: speed_range(fit.prefill) if fit.fits else "",
     "fidelity": lambda fit: fit.fidelity,
     "on": lambda fit: fit.place if fit.fits else "",
 }
@@ -40,7 +40,7 @@ def fitted(answer: FitTable) -> None:
     d = answer.rows[0].deployment
     write(
         f"{answer.model}: {format_count(answer.parameters)} parameters, "
-        f"trained for {answer.context_length:,} tokens",
+        f"contexts up to {answer.context_length:,} tokens",
         f"{answer.hardware.name}: {_offered(answer.hardware)} for a model; "
         f"context {d.context:,}{_caches(answer.rows)}",
     )
@@ -74,8 +74,11 @@ def ranked(answer: Ranking) -> None:
         )
         for each in answer.models
     ]
-    write(table(("model", "parameters", "scheme", *shown), rows))
-    write(f"{len(rows)} of {answer.considered} models, at a context of {answer.context:,} or less")
+    if rows:
+        write(table(("model", "parameters", "scheme", *shown), rows))
+    context = f"at a context of {answer.context:,}, or of what they take"
+    write(f"{len(rows)} of {answer.considered} models, {context}")
+    write(*(f"note: {name} is left out: {reason}" for name, reason in answer.left_out))
     write(*(f"note: {note}" for note in answer.hardware.notes))
 
 
@@ -94,7 +97,9 @@ def _paired(pairs: Sequence[Paired]) -> None:
         for each in pairs
     ]
     write(table(headings, rows))
-    write("times as fast, and tokens to draft, by the share of them that the target accepts")
+    write("times as fast as without, and tokens to draft, by the share that the target accepts")
+    if not any(each.pair.pays for each in pairs):
+        write("note: the draft is too slow beside its target: drafting pays at no acceptance")
 
 
 def _columns(fits: Sequence[Fit], hardware: Hardware) -> list[str]:

@@ -63,7 +63,8 @@ Corpus = Annotated[
     typer.Option(metavar="FILE", help="JSONL documents; default: the checkpoint's eval.jsonl."),
 ]
 Gate = Annotated[
-    str, typer.Option("--profile", metavar="NAME", help="Limits the verdict is held to.")
+    str,
+    typer.Option("--profile", metavar="NAME", help="Limits to hold it to, or a TOML file."),
 ]
 Made = Annotated[str, typer.Argument(metavar="ARTIFACT", help="A file or a package.")]
 Reference = Annotated[

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from edgepack.fidelity import FidelityReport
     from edgepack.fidelity.outputs.metrics import OutputMetrics
+    from edgepack.fidelity.selftest import SelfTest
     from edgepack.fidelity.tensors import EncodingDistance, TensorDistance, TensorReport
     from edgepack.formats import Artifact
     from edgepack.hardware import Figure, Hardware
@@ -111,14 +112,20 @@ def hardware(found: Hardware) -> None:
 
 def fidelity(report: FidelityReport) -> None:
     """The distances, then the verdict and its reasons."""
+    from edgepack.cli.scores import score_lines
+
     write(
         f"{report.runtime} {report.runtime_version} against {report.reference} in float32: "
         f"{report.documents} documents, {report.tokens:,} tokens",
         _outputs(report.outputs) if report.outputs else _spans(report),
+        *score_lines(report),
         f"verdict: {report.verdict} ({report.profile})",
         *(f"  {reason}" for reason in report.reasons),
         *(f"note: {note}" for note in report.notes),
     )
+    from edgepack.cli import behaviour
+
+    behaviour.found(report)
 
 
 def _spans(report: FidelityReport) -> Table:
@@ -165,6 +172,26 @@ def _outputs(measured: OutputMetrics) -> Table:
         f"{measured.broken_documents.value:.2%}",
     )
     return table(headings, [row])
+
+
+def self_test(found: SelfTest) -> None:
+    """Every limit, what was done just within it and just beyond, and whether it tripped."""
+    rows = [
+        (t.scope, t.figure, t.damage, *map(_short, (t.limit, t.within, t.beyond)), t.state)
+        for t in found.trials
+    ]
+    headings = ("span", "figure", "damage", "limit", "within", "beyond", "gate")
+    count = len(found.of("trips"))
+    write(
+        f"{found.profile} on {found.reference}: {found.documents} documents, "
+        f"{found.tokens:,} tokens",
+        table(headings, rows, left=3),
+        f"{count} of {len(found.trials)} gates trip just beyond their limit, and not within it",
+    )
+
+
+def _short(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
 
 
 def tensors(report: TensorReport) -> None:

@@ -7,12 +7,22 @@ Introduction to the Bootstrap, 1993, chapters 12 and 13): KLD is skewed, and the
 one that lets an artifact pass, is too low by percentiles alone. Measured on lognormal documents of
 lognormal tokens (tests/fidelity/test_bootstrap.py has one such run): 64 documents of 100 tokens
 cover the true mean from above in 92% of samples and the true 99th percentile in 84%, for 95%.
+By number of documents (100 tokens each, documents e^0.5 apart; shares of 2% that differ by document
+as a beta distribution does; 200 samples, standard error 1.5%), bounds hold the truth in
+
+    documents              16     32     64    128    240
+    mean, upper           93%    93%    94%    94%    95%
+    mean, lower           95%    98%    95%    96%    94%
+    share, upper          87%    94%    94%    91%    93%
+    share, lower          97%    95%    96%    97%    95%
+
+so below 32 documents a share's upper bound promises more than it holds.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, nan
+from math import ceil, inf, log2, nan
 from typing import Any, Final
 
 import numpy as np
@@ -38,11 +48,20 @@ class Bootstrap:
     """Replicates of one sample of tokens, drawn once and used for every figure.
 
     `document` [T] tells the document of each token; only documents with a token take part.
+    `confidence` is that of each bound; the farther in the tail it lies, the more replicates.
     """
 
     def __init__(
-        self, document: NDArray[np.int32], *, replicates: int = REPLICATES, seed: int = 0
+        self,
+        document: NDArray[np.int32],
+        *,
+        replicates: int = REPLICATES,
+        seed: int = 0,
+        confidence: float = CONFIDENCE,
     ) -> None:
+        self._confidence = confidence
+        self._fewest = max(FEWEST_DOCUMENTS, ceil(log2(1 / (1 - confidence))))
+        replicates = round(replicates * max(1.0, (1 - CONFIDENCE) / (1 - confidence)))
         names, cluster = np.unique(document, return_inverse=True)
         self.documents, self.tokens = len(names), len(document)
         self._cluster = cluster
@@ -63,9 +82,9 @@ class Bootstrap:
         still = np.abs(shift) <= 1e-12 * np.abs(values).max()
         with np.errstate(divide="ignore", invalid="ignore"):
             studentized = np.where(still, 0.0, shift / errors)
-        if self.documents < FEWEST_DOCUMENTS:
+        if self.documents < self._fewest:
             return Interval(float(value[0]), -inf, inf)
-        low, high = np.quantile(studentized, [1 - CONFIDENCE, CONFIDENCE], method="inverted_cdf")
+        low, high = np.quantile(studentized, self._tails, method="inverted_cdf")
         reach = float(error[0])
         return Interval(
             float(value[0]),
@@ -83,7 +102,7 @@ class Bootstrap:
             return Interval(nan, -inf, inf)
         found = self._bounded(float(events.mean()), self._ratio(events, self._drawn)[0])
         if unseen and not events.any():
-            bound = 1 - (1 - CONFIDENCE) ** (1 / self.tokens)
+            bound = 1 - (1 - self._confidence) ** (1 / self.tokens)
             return Interval(found.value, found.lower, max(found.upper, bound))
         return found
 
@@ -95,7 +114,7 @@ class Bootstrap:
         found = self._bounded(float(hit.mean()), (self._drawn @ hit) / self.documents)
         if hit.any():
             return found
-        return Interval(0.0, found.lower, 1 - (1 - CONFIDENCE) ** (1 / self.documents))
+        return Interval(0.0, found.lower, 1 - (1 - self._confidence) ** (1 / self.documents))
 
     def quantile(self, values: NDArray[np.float64], share: float) -> Interval:
         """The smallest value that at least `share` of the tokens do not exceed.
@@ -117,9 +136,13 @@ class Bootstrap:
         replicates = ranked[np.concatenate(ranks)]
         value = float(np.quantile(values, share, method="inverted_cdf"))
         found = self._bounded(value, replicates)
-        if 1 - share**self.tokens < CONFIDENCE:
+        if 1 - share**self.tokens < self._confidence:
             return Interval(found.value, found.lower, inf)
         return found
+
+    @property
+    def _tails(self) -> tuple[float, float]:
+        return 1 - self._confidence, self._confidence
 
     def _ratio(
         self, values: NDArray[np.float64] | NDArray[np.bool_], drawn: NDArray[Any]
@@ -132,9 +155,9 @@ class Bootstrap:
         return means, np.sqrt((drawn * residuals).sum(axis=1)) / tokens
 
     def _bounded(self, value: float, replicates: NDArray[np.float64]) -> Interval:
-        if self.documents < FEWEST_DOCUMENTS:
+        if self.documents < self._fewest:
             return Interval(value, -inf, inf)
-        lower, upper = np.quantile(replicates, [1 - CONFIDENCE, CONFIDENCE])
+        lower, upper = np.quantile(replicates, self._tails)
         return Interval(value, float(lower), float(upper))
 
 

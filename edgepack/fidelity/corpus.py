@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -32,6 +34,14 @@ def read_corpus(path: Path, tokenizer: Tokenizer) -> tuple[Document, ...]:
     for anything else, Unsupported when the chat template leaves a reply out.
     """
     return tuple(_document(path, number, entry, tokenizer) for number, entry in read_entries(path))
+
+
+def corpus_digest(documents: Sequence[Document]) -> str:
+    """sha256 of the documents' ids and spans, as they lie one after another; names do not count."""
+    digest = sha256()
+    for document in documents:
+        digest.update(json.dumps([document.ids, document.spans]).encode())
+    return digest.hexdigest()
 
 
 def read_entries(path: Path) -> tuple[tuple[int, Any], ...]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from math import nan
 from typing import Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgepack.fidelity.bootstrap import Bootstrap, Interval
+from edgepack.fidelity.bootstrap import CONFIDENCE, Bootstrap, Interval
 from edgepack.fidelity.corpus import Document
 from edgepack.fidelity.spans import SPANS, Span
 
@@ -34,8 +35,9 @@ class TokenScores:
     """One entry for each predicted token; all arrays are [T].
 
     `document` is an index into the documents, `position` the predicted token's index in its ids,
-    `span` an index into SPANS. Where `finite` is false the candidate's logits were not, and the
-    distances are NaN.
+    `span` an index into SPANS. `entropy` (nats) and `confidence`, the largest probability, are the
+    reference's; `kl_tempered` is KL of both models' softmax at the temperature that was asked for.
+    Where `finite` is false the candidate's logits were not, and the distances are NaN.
     """
 
     document: NDArray[np.int32]
@@ -50,6 +52,9 @@ class TokenScores:
     reference_top: NDArray[np.int32]
     candidate_top: NDArray[np.int32]
     finite: NDArray[np.bool_]
+    entropy: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    kl_tempered: NDArray[np.float64]
 
     @property
     def agrees(self) -> NDArray[np.bool_]:
@@ -103,6 +108,10 @@ class Metrics:
     reverse_kl_mean: float
     alpha: float
     hard_flip_count: int
+    kl_p95: float = nan
+    reference_nll: float = nan
+    candidate_nll: float = nan
+    entropy: float = nan
 
 
 def score(
@@ -110,16 +119,18 @@ def score(
     candidate: NDArray[np.float32],
     document: Document,
     index: int,
+    *,
+    temperature: float = 1.0,
 ) -> TokenScores:
     """Scores of a document's T - 1 predicted tokens; both logits are [T, V], row i at position i.
 
-    Row i is scored against ids[i + 1]; the last row predicts nothing that is known. Work memory is
-    a few blocks of a million float64, whatever T and V are.
+    Row i is scored against ids[i + 1]; the last row predicts nothing that is known. `kl_tempered`
+    is at `temperature` > 0. Work memory is a few blocks of a million float64, whatever T and V are.
     """
     targets = np.array(document.ids[1:])
     rows = max(1, _BLOCK_ELEMENTS // reference.shape[1])
     blocks = [
-        _distances(reference[:-1][at], candidate[:-1][at], targets[at])
+        _distances(reference[:-1][at], candidate[:-1][at], targets[at], temperature)
         for at in (slice(start, start + rows) for start in range(0, len(targets), rows))
     ]
     return TokenScores(
@@ -130,7 +141,9 @@ def score(
     )
 
 
-def summarize(scores: TokenScores, scope: Scope, *, seed: int = 0) -> Metrics:
+def summarize(
+    scores: TokenScores, scope: Scope, *, seed: int = 0, confidence: float = CONFIDENCE
+) -> Metrics:
     """Metrics of one scope, over the tokens with finite logits.
 
     Over the whole sample no hard flip bounds the rate of hard flips (see Bootstrap.rate); a span
@@ -140,10 +153,10 @@ def summarize(scores: TokenScores, scope: Scope, *, seed: int = 0) -> Metrics:
     if scope != "all":
         chosen &= scores.span == SPANS.index(scope)
     part = scores.select(chosen)
-    sample = Bootstrap(part.document, seed=seed)
+    sample = Bootstrap(part.document, seed=seed, confidence=confidence)
     excess = part.candidate_nll - part.reference_nll
     some = bool(sample.tokens)
-    median, ninth = np.quantile(part.kl, [0.5, 0.9]) if some else (np.nan, np.nan)
+    median, p90, p95 = np.quantile(part.kl, [0.5, 0.9, 0.95]) if some else (nan, nan, nan)
     return Metrics(
         scope=scope,
         documents=sample.documents,
@@ -156,12 +169,21 @@ def summarize(scores: TokenScores, scope: Scope, *, seed: int = 0) -> Metrics:
         broken_documents=sample.document_rate(part.broken),
         ln_ppl_ratio=sample.mean(excess),
         kl_p50=float(median),
-        kl_p90=float(ninth),
-        kl_max=float(part.kl.max()) if some else np.nan,
-        reverse_kl_mean=float(part.reverse_kl.mean()) if some else np.nan,
-        alpha=float(1 - part.tv.mean()) if some else np.nan,
+        kl_p90=float(p90),
+        kl_max=float(part.kl.max()) if some else nan,
+        reverse_kl_mean=mean(part.reverse_kl),
+        alpha=1 - mean(part.tv),
         hard_flip_count=int(part.hard_flip.sum()),
+        kl_p95=float(p95),
+        reference_nll=mean(part.reference_nll),
+        candidate_nll=mean(part.candidate_nll),
+        entropy=mean(part.entropy),
     )
+
+
+def mean(values: NDArray[np.float64]) -> float:
+    """The mean of [T] values; NaN of none."""
+    return float(values.mean()) if len(values) else nan
 
 
 def _complement(rate: Interval) -> Interval:
@@ -169,21 +191,26 @@ def _complement(rate: Interval) -> Interval:
 
 
 def _distances(
-    reference: NDArray[np.float32], candidate: NDArray[np.float32], targets: NDArray[np.int64]
+    reference: NDArray[np.float32],
+    candidate: NDArray[np.float32],
+    targets: NDArray[np.int64],
+    temperature: float,
 ) -> tuple[NDArray[np.generic], ...]:
     """TokenScores' columns from `kl` on, for a block of rows [B, V]."""
     finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(candidate), axis=1)
+    known = np.where(finite[:, None], candidate, 0)
     log_p, p = _softmax(reference)
-    log_q, q = _softmax(np.where(finite[:, None], candidate, 0))
-    ratio = log_p - log_q
+    log_q, q = _softmax(known)
     rows = np.arange(len(targets))
-    distances = (
-        np.maximum(np.einsum("bv,bv->b", p, ratio), 0),
-        np.maximum(-np.einsum("bv,bv->b", q, ratio), 0),
-        np.abs(p - q).sum(axis=1) / 2,
-    )
+    kl = _divergence(p, log_p - log_q)
+    tempered = kl
+    if temperature != 1:
+        cool_p, share = _softmax(reference, temperature)
+        tempered = _divergence(share, cool_p - _softmax(known, temperature)[0])
+    distances = (kl, _divergence(q, log_q - log_p), np.abs(p - q).sum(axis=1) / 2)
     at = rows, targets
     nll = -log_p[at], np.where(finite, -log_q[at], np.nan)
+    entropy = np.maximum(-np.einsum("bv,bv->b", p, log_p), 0)
     top = reference.argmax(axis=1)
     first = log_p[rows, top]
     log_p[rows, top] = -np.inf
@@ -194,13 +221,26 @@ def _distances(
         top.astype(np.int32),
         candidate.argmax(axis=1).astype(np.int32),
         finite,
+        entropy,
+        p[rows, top],
+        np.where(finite, tempered, np.nan),
     )
 
 
-def _softmax(logits: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Log-probabilities and probabilities, both [B, V]."""
+def _divergence(shares: NDArray[np.float64], ratio: NDArray[np.float64]) -> NDArray[np.float64]:
+    """sum p ln(p / q) of every row, [B], of shares p and logarithms of p / q, both [B, V]."""
+    found: NDArray[np.float64] = np.maximum(np.einsum("bv,bv->b", shares, ratio), 0)
+    return found
+
+
+def _softmax(
+    logits: NDArray[np.float32], temperature: float = 1.0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Log-probabilities and probabilities, both [B, V], of logits / temperature."""
     logs = logits.astype(np.float64)
     logs -= logs.max(axis=1, keepdims=True)
+    if temperature != 1:
+        logs /= temperature
     shares = np.exp(logs)
     total = shares.sum(axis=1, keepdims=True)
     logs -= np.log(total)

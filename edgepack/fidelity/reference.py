@@ -11,8 +11,9 @@ Arithmetic: Vaswani et al. 2017 with RMSNorm (Zhang & Sennrich 2019), rotary emb
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
-from itertools import pairwise
+from dataclasses import dataclass
+from functools import cache
+from itertools import accumulate, pairwise
 from math import sqrt
 
 import numpy as np
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from edgepack.errors import UsageError
 from edgepack.fidelity.head import Head
+from edgepack.fidelity.rounding import ROUNDED, Arithmetic, Array, Rounding, exact
 from edgepack.formats.slabs import slabs
 from edgepack.models import Checkpoint, TensorRef, features
 from edgepack.models.decoder import Attention
@@ -28,57 +30,26 @@ from edgepack.models.rope import frequencies
 BATCH_ROWS = 2048  # tokens run together: bounds what a layer needs beside its weights
 QUERY_ROWS = 256  # queries scored at once: bounds the score matrix to heads x 256 x length
 
-Array = NDArray[np.float32]
+Progress = Callable[[int, int], None]
 LayerWeights = dict[str, Array]
 
 
-class Reference:
-    """Float32 logits of `documents` (token ids), computed once for all of them.
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Sequences of token ids that go through the layers together, in this arithmetic.
 
-    `progress` is called with layers done and layers in all. Raises Unsupported for a decoder that
-    cannot be run, UsageError for an empty document and for ids outside the vocabulary.
+    Lanes do not see each other: each gives the same bits whichever others run beside it. `name`
+    tells apart those of equal ids.
     """
 
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        documents: Sequence[Sequence[int]],
-        progress: Callable[[int, int], None] = lambda done, total: None,
-    ) -> None:
-        features.check_known(checkpoint.decoder, features.PLAIN, "the float32 reference")
-        _check_documents(documents, checkpoint.decoder.vocabulary)
-        self._checkpoint = checkpoint
-        self._lengths = [len(ids) for ids in documents]
-        self._starts = np.cumsum([0, *self._lengths])
-        self._hidden = self._run(np.concatenate([np.asarray(ids) for ids in documents]), progress)
+    name: str
+    documents: Sequence[Sequence[int]]
+    arithmetic: Arithmetic = "F32"
 
-    def logits(self, index: int) -> Array:
-        """Logits of document `index` at every position, [tokens, vocabulary]."""
-        start, stop = self._starts[index], self._starts[index + 1]
-        return self._head.logits(self._hidden[start:stop])
-
-    @cached_property
-    def _head(self) -> Head:
-        role = "token_embd" if self._checkpoint.decoder.tied_embeddings else "output"
-        return Head(self._ref(f"{role}.weight"))
-
-    def _run(self, ids: NDArray[np.int64], progress: Callable[[int, int], None]) -> Array:
-        """Final normalised hidden states of all documents laid end to end, [tokens, width]."""
-        decoder = self._checkpoint.decoder
-        hidden = self._embed(ids)
-        for index, layer in enumerate(decoder.layers):
-            weights = self._layer(index)
-            for documents in self._batches():
-                rows = slice(documents[0].start, documents[-1].stop)
-                run_layer(hidden[rows], weights, layer.attention, documents, decoder.norm_epsilon)
-            del weights  # before the next layer is read, so that one is held at a time
-            progress(index + 1, len(decoder.layers))
-        return rms_norm(hidden, self._global("output_norm.weight"), decoder.norm_epsilon)
-
-    def _batches(self) -> Iterator[list[slice]]:
+    def batches(self) -> Iterator[list[slice]]:
         """Neighbouring documents, as rows of the hidden states, at least BATCH_ROWS together."""
         batch: list[slice] = []
-        for start, stop in pairwise(self._starts):
+        for start, stop in pairwise(starts(self)):
             batch.append(slice(start, stop))
             if stop - batch[0].start >= BATCH_ROWS:
                 yield batch
@@ -86,29 +57,102 @@ class Reference:
         if batch:
             yield batch
 
-    def _embed(self, ids: NDArray[np.int64]) -> Array:
-        """Rows of the embedding for `ids`, [tokens, width]; the table is read in slabs."""
-        ref = self._ref("token_embd.weight")
-        hidden = np.empty((len(ids), ref.columns), np.float32)
-        for slab in slabs(ref):
-            here = (ids >= slab.start) & (ids < slab.stop)
+
+def starts(lane: Lane) -> list[int]:
+    """Where each document begins among the lane's rows, and where the last one ends."""
+    return [0, *accumulate(len(ids) for ids in lane.documents)]
+
+
+class States:
+    """A lane's final hidden states, [tokens, width], and the head that makes logits of them."""
+
+    def __init__(self, lane: Lane, hidden: Array, head: Callable[[], Head]) -> None:
+        self.lane, self.hidden, self._head = lane, hidden, head
+        self._starts = starts(lane)
+
+    def logits(self, index: int) -> Array:
+        """Logits of document `index` at every position, [tokens, vocabulary]."""
+        rows = self.hidden[self._starts[index] : self._starts[index + 1]]
+        return self._head().logits(ROUNDED[self.lane.arithmetic](rows))
+
+
+class Reference(States):
+    """Float32 logits of `documents` (token ids), computed once for all of them.
+
+    `progress` is called with layers done and layers in all. Raises as `check_lanes` does.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        documents: Sequence[Sequence[int]],
+        progress: Progress = lambda done, total: None,
+    ) -> None:
+        lane = Lane("documents", documents)
+        check_lanes(checkpoint, [lane])
+        super().__init__(lane, run(checkpoint, [lane], progress)[0], head(checkpoint))
+
+
+def check_lanes(checkpoint: Checkpoint, lanes: Sequence[Lane]) -> None:
+    """Raises Unsupported for a decoder that cannot be run, UsageError for an empty document and
+    for ids outside the vocabulary."""
+    features.check_known(checkpoint.decoder, features.PLAIN, "the float32 reference")
+    for lane in lanes:
+        check_documents(lane.documents, checkpoint.decoder.vocabulary)
+
+
+def head(checkpoint: Checkpoint) -> Callable[[], Head]:
+    """The output head, read when it is first asked for."""
+    role = "token_embd" if checkpoint.decoder.tied_embeddings else "output"
+    return cache(lambda: Head(_ref(checkpoint, f"{role}.weight")))
+
+
+def run(checkpoint: Checkpoint, lanes: Sequence[Lane], progress: Progress) -> list[Array]:
+    """Final normalised hidden states of every lane's documents laid end to end, [tokens, width].
+
+    One pass: a layer is read once and held alone. Lanes are as `check_lanes` wants them.
+    """
+    decoder = checkpoint.decoder
+    states = [_embed(checkpoint, np.concatenate([*map(np.asarray, x.documents)])) for x in lanes]
+    for index, layer in enumerate(decoder.layers):
+        weights = _layer(checkpoint, index)
+        for lane, hidden in zip(lanes, states, strict=True):
+            rounded = ROUNDED[lane.arithmetic]
+            for batch in lane.batches():
+                rows = hidden[batch[0].start : batch[-1].stop]
+                run_layer(rows, weights, layer.attention, batch, decoder.norm_epsilon, rounded)
+        del weights  # before the next layer is read, so that one is held at a time
+        progress(index + 1, len(decoder.layers))
+    weight = _ref(checkpoint, "output_norm.weight").read()
+    for lane, hidden in zip(lanes, states, strict=True):
+        for batch in lane.batches():  # in place, or the states would be there twice
+            rows = hidden[batch[0].start : batch[-1].stop]
+            rows[:] = rms_norm(rows, weight, decoder.norm_epsilon)
+    return states
+
+
+def _embed(checkpoint: Checkpoint, ids: NDArray[np.int64]) -> Array:
+    """Rows of the embedding for `ids`, [tokens, width]; the table is read in slabs."""
+    ref = _ref(checkpoint, "token_embd.weight")
+    hidden = np.empty((len(ids), ref.columns), np.float32)
+    for slab in slabs(ref):
+        here = (ids >= slab.start) & (ids < slab.stop)
+        if here.any():
             hidden[here] = ref.read_rows(slab.start, slab.stop)[ids[here] - slab.start]
-        return hidden
-
-    def _ref(self, role: str) -> TensorRef:
-        weights = self._checkpoint.decoder.weights
-        weight = next(w for w in weights if w.layer is None and w.role == role)
-        return self._checkpoint.ref(weight)
-
-    def _global(self, role: str) -> Array:
-        return self._ref(role).read()
-
-    def _layer(self, index: int) -> LayerWeights:
-        weights = self._checkpoint.decoder.weights
-        return {w.role: self._checkpoint.ref(w).read() for w in weights if w.layer == index}
+    return hidden
 
 
-def _check_documents(documents: Sequence[Sequence[int]], vocabulary: int) -> None:
+def _ref(checkpoint: Checkpoint, role: str) -> TensorRef:
+    weights = checkpoint.decoder.weights
+    return checkpoint.ref(next(w for w in weights if w.layer is None and w.role == role))
+
+
+def _layer(checkpoint: Checkpoint, index: int) -> LayerWeights:
+    weights = checkpoint.decoder.weights
+    return {w.role: checkpoint.ref(w).read() for w in weights if w.layer == index}
+
+
+def check_documents(documents: Sequence[Sequence[int]], vocabulary: int) -> None:
     if not documents or any(len(ids) == 0 for ids in documents):
         raise UsageError(
             "a document has no tokens" if documents else "there are no documents",
@@ -128,16 +172,18 @@ def run_layer(
     attention: Attention,
     documents: Sequence[slice],
     epsilon: float,
+    rounded: Rounding = exact,
 ) -> None:
     """One layer, added to `hidden` [tokens, width] in place.
 
     `documents` are neighbouring slices of all rows; the first one starts at row 0 of `hidden`.
+    What every matrix is multiplied with is `rounded` first.
     """
     spans = [slice(d.start - documents[0].start, d.stop - documents[0].start) for d in documents]
     normed = rms_norm(hidden, weights["attn_norm.weight"], epsilon)
-    hidden += attend(normed, weights, attention, spans, epsilon)
+    hidden += attend(rounded(normed), weights, attention, spans, epsilon, rounded)
     normed = rms_norm(hidden, weights["ffn_norm.weight"], epsilon)
-    hidden += feed_forward(normed, weights)
+    hidden += feed_forward(rounded(normed), weights, rounded)
 
 
 def rms_norm(x: Array, weight: Array, epsilon: float) -> Array:
@@ -174,6 +220,7 @@ def attend(
     attention: Attention,
     spans: Sequence[slice],
     epsilon: float,
+    rounded: Rounding = exact,
 ) -> Array:
     """Causal self-attention of every document in `spans`, [tokens, width]."""
 
@@ -191,8 +238,8 @@ def attend(
     mixed = np.empty_like(q)
     for span in spans:
         for rows in _query_rows(span):
-            mixed[rows] = _mix(q[rows], k[span.start : rows.stop], v[span.start : rows.stop])
-    return linear(mixed.reshape(len(x), attention.q_width), weights, "attn_output")
+            mixed[rows] = mix(q[rows], k[span.start : rows.stop], v[span.start : rows.stop])
+    return linear(rounded(mixed.reshape(len(x), attention.q_width)), weights, "attn_output")
 
 
 def _query_rows(span: slice) -> Iterator[slice]:
@@ -200,7 +247,7 @@ def _query_rows(span: slice) -> Iterator[slice]:
         yield slice(start, min(start + QUERY_ROWS, span.stop))
 
 
-def _mix(q: Array, k: Array, v: Array) -> Array:
+def mix(q: Array, k: Array, v: Array) -> Array:
     """Attention of the last len(q) positions over k and v [n, kv_heads, d], [len(q), heads, d]."""
     count, heads, head_dim = q.shape
     length, kv_heads = k.shape[:2]
@@ -219,9 +266,9 @@ def _mix(q: Array, k: Array, v: Array) -> Array:
     return result
 
 
-def feed_forward(x: Array, weights: LayerWeights) -> Array:
+def feed_forward(x: Array, weights: LayerWeights, rounded: Rounding = exact) -> Array:
     """down(silu(gate(x)) * up(x)), [tokens, width]."""
     gate = linear(x, weights, "ffn_gate")
     with np.errstate(over="ignore"):  # exp overflows to inf, and silu to -0, as it should
         gate /= 1 + np.exp(-gate)
-    return linear(gate * linear(x, weights, "ffn_up"), weights, "ffn_down")
+    return linear(rounded(gate * linear(x, weights, "ffn_up")), weights, "ffn_down")

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from math import isfinite
 from typing import Any, Final, Self
 
-from edgepack.fidelity.bootstrap import Interval
-from edgepack.fidelity.gates import Verdict
+from edgepack.fidelity import checks
+from edgepack.fidelity.breakdown import Bucket, Distillation, Distribution
+from edgepack.fidelity.by_document import DocumentFigures
+from edgepack.fidelity.drafts import DraftReport
+from edgepack.fidelity.floor import Control, NoiseFloor
+from edgepack.fidelity.gates import Check, Verdict
+from edgepack.fidelity.generation import GenerationReport
+from edgepack.fidelity.looks import Looks
 from edgepack.fidelity.metrics import Metrics
 from edgepack.fidelity.outputs.metrics import OutputMetrics
+from edgepack.fidelity.ratchet import Ratchet
 from edgepack.fidelity.spans import Span
+from edgepack.fidelity.steps import StepReport
 
 SCHEMA_VERSION: Final = 1
 # Figures are reported to this many significant digits, so that equal runs give equal bytes.
@@ -45,7 +53,9 @@ class FidelityReport:
     """`reasons` led to the verdict, `notes` did not; `powered` says the sample was full-sized.
 
     Tokens are summed up in `overall` and `spans`; for a model whose outputs are no next tokens
-    these are empty, and `outputs` has the figures.
+    these are empty, and `outputs` has the figures. `gates` are the figures that were held to
+    limits; `invalid` says that nothing could be compared, `more_documents` about how many more
+    would decide what is open. `corpus` is the digest of all documents that could be drawn.
     """
 
     verdict: Verdict
@@ -62,6 +72,23 @@ class FidelityReport:
     spans: tuple[Metrics, ...] = ()
     worst: tuple[WorstToken, ...] = ()
     outputs: OutputMetrics | None = None
+    gates: tuple[Check, ...] = ()
+    invalid: bool = False
+    more_documents: int | None = None
+    corpus: str = ""
+    seed: int = 0
+    by_document: tuple[DocumentFigures, ...] = ()
+    ratchet: Ratchet | None = None
+    looks: Looks | None = None
+    distributions: tuple[Distribution, ...] = ()
+    buckets: tuple[Bucket, ...] = ()
+    distillation: Distillation | None = None
+    steps: StepReport | None = None
+    noise_floor: NoiseFloor | None = None
+    control: Control | None = None
+    structure: tuple[checks.Check, ...] = ()
+    generation: GenerationReport | None = None
+    draft: DraftReport | None = None
 
     @classmethod
     def not_run(cls, reason: str) -> Self:
@@ -82,6 +109,6 @@ def _plain(value: Any) -> Any:
         return float(f"{value:.{_DIGITS}g}") if isfinite(value) else None
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, Metrics | OutputMetrics | Interval | WorstToken):
+    if is_dataclass(value):
         return _plain_fields(value)
     return value

@@ -73,6 +73,10 @@ class Tokenizer(Protocol):
         """What one token looks like to a reader."""
         ...
 
+    def decode(self, ids: Sequence[int], /) -> str:
+        """The text of `ids`, control tokens spelled out."""
+        ...
+
 
 def chat_spans(
     messages: Sequence[Message], ids: Sequence[int], tokenizer: Tokenizer
@@ -154,6 +158,11 @@ def _tags(tokenizer: Tokenizer) -> dict[int, Span]:
         if closed is not None:
             tags[closed] = "answer"
     return tags
+
+
+def reply_spans(ids: Sequence[int], tokenizer: Tokenizer) -> list[Span]:
+    """Spans of tokens that are all a reply's, as its tags have them."""
+    return _reply_spans(ids, _tags(tokenizer), tokenizer.control_ids)
 
 
 def _reply_spans(

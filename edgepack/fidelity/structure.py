@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
+from edgepack.fidelity.checks import Check, verdict_of
 from edgepack.fidelity.corpus import Document
-from edgepack.fidelity.runtimes import Runtime
+from edgepack.fidelity.runtimes import Runtime, SpecialIds
 
 
 class SpecialTokens(Protocol):
@@ -43,7 +44,7 @@ def tokenizer_differences(
         text = tokenizer.decode(document.ids)
         expected, found = tokenizer.encode(text), runtime.tokenize(text)
         if expected != found:
-            different.append(f"{document.name} {_first_difference(expected, found)}")
+            different.append(f"{document.name} {first_difference(expected, found)}")
     if not different:
         return ()
     return (
@@ -69,7 +70,8 @@ def special_token_differences(
         for name, stated, has in ids
         if stated is not None and stated != has
     ]
-    if found.stops is not None and stop_ids and found.stops != set(stop_ids):
+    if not _stops_alike(found, stop_ids):
+        assert found.stops is not None
         reasons.append(
             f"special tokens: {runtime.name} stops at {sorted(found.stops)}, "
             f"the checkpoint at {sorted(stop_ids)}"
@@ -80,7 +82,34 @@ def special_token_differences(
     return tuple(reasons)
 
 
-def _first_difference(expected: Sequence[int], found: Sequence[int]) -> str:
+def _stops_alike(found: SpecialIds, stop_ids: Collection[int]) -> bool:
+    """A runtime that finds stop tokens by their text may find more than the checkpoint states."""
+    if found.stops is None or not stop_ids:
+        return True
+    return found.stops >= set(stop_ids) if found.finds_stops else found.stops == set(stop_ids)
+
+
+def special_token_check(
+    runtime: Runtime, tokenizer: SpecialTokens, stop_ids: Collection[int]
+) -> Check:
+    """`special_token_differences` as one check."""
+    name = "special tokens"
+    if runtime.special_ids is None:
+        return Check(name, None, f"{runtime.name} leaves them to its caller")
+    found = special_token_differences(runtime, tokenizer, stop_ids)
+    told = (reason.removeprefix(f"{name}: ") for reason in found)
+    return verdict_of(name, told, "BOS, EOS and stop tokens are the checkpoint's")
+
+
+def tokenizer_check(runtime: Runtime, tokenizer: TextCodec, documents: Sequence[Document]) -> Check:
+    """`tokenizer_differences` as one check."""
+    found = tokenizer_differences(runtime, tokenizer, documents)
+    told = (reason.removeprefix("tokenizer: ") for reason in found)
+    return verdict_of("tokenizer", told, f"{len(documents)} documents split alike")
+
+
+def first_difference(expected: Sequence[int], found: Sequence[int]) -> str:
+    """Where two sequences of ids part, and what follows there in each."""
     pairs = zip(expected, found, strict=False)
     at = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(expected), len(found)))
     return f"at token {at}: {list(expected[at : at + 4])} became {list(found[at : at + 4])}"

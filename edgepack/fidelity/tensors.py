@@ -23,9 +23,9 @@ from edgepack.formats.slabs import Slab, slabs
 from edgepack.formats.stream import in_order
 from edgepack.models.safetensors import widened
 
-_ROUNDED: Final = {"F32": 2**-23, "F16": 0.01, "BF16": 2**-8}
+ROUNDED: Final = {"F32": 2**-23, "F16": 0.01, "BF16": 2**-8}
 """More than rounding to a float of so many bits costs; F16 also has few bits for tiny numbers."""
-_WORTHLESS: Final = 1.0  # zeros would be as near
+WORTHLESS: Final = 1.0  # zeros would be as near
 
 
 class Distance(NamedTuple):
@@ -164,7 +164,7 @@ def _tensor_distance(tensor: StoredTensor, of: Distance) -> TensorDistance:
         of.relative_rmse,
         of.largest,
         of.cosine,
-        of.relative_rmse >= _ROUNDED.get(tensor.encoding, _WORTHLESS),
+        of.relative_rmse >= ROUNDED.get(tensor.encoding, WORTHLESS),
     )
 
 

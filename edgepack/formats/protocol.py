@@ -213,13 +213,17 @@ class Format(Protocol):
     """One on-disk format: what it would write, and reading back what lies there.
 
     `suffix` is that of the one file an artifact consists of, empty where it is a folder; `program`
-    is what runs a decoder; `exporter` is None where a format holds decoders only.
+    is what runs a decoder; `exporter` is None where a format holds decoders only. `knows` are the
+    features (models/features) of decoders that it writes, and `made_by_others` whether files of
+    other decoders exist that hold as many bytes under a scheme of the same name.
     """
 
     name: str
     suffix: str
     program: Program
     exporter: Exporter | None
+    knows: frozenset[str]
+    made_by_others: bool
 
     @property
     def schemes(self) -> Schemes: ...

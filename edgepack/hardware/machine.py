@@ -6,7 +6,7 @@ matrix arithmetic, a multiplication and an addition being two.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Generic, Literal, TypeVar
 
@@ -166,17 +166,33 @@ class Hardware:
             return changed
         return replace(changed, memory=memory, available=memory)
 
-    def without(self, size: int) -> Hardware:
-        """The same device where `size` bytes of the memory that a model would have are taken."""
-        best = self.cards[0].name if self.cards else None
-        accelerators = list(self.accelerators)
-        for index, each in enumerate(accelerators):
-            if each.unified or each.name == best:
-                left = _less(each.usable, size)
-                accelerators[index] = replace(each, memory=left, free=left)
-                if not each.unified:
-                    break
-        available = self.available if best else _less(self.available, size)
+    def run_by(self, vendors: tuple[str, ...]) -> Hardware:
+        """The same device with the accelerators of `vendors` alone; without any, no place."""
+        own = tuple(each for each in self.accelerators if each.vendor in vendors)
+        available = self.available if any(each.unified for each in own) else UNKNOWN
+        return replace(self, available=available, accelerators=own)
+
+    def without(self, taken: Iterable[tuple[str, int]]) -> Hardware:
+        """The same device where bytes of its places are taken: (name of a place, bytes) each.
+
+        Of several cards of one name each entry is another one. What is taken of unified memory
+        is taken of all that share it.
+        """
+        available, accelerators = self.available, list(self.accelerators)
+        touched = set[int]()
+        for name, size in taken:
+            named = (i for i, each in enumerate(accelerators) if each.name == name)
+            at = next((i for i in named if i not in touched), None)
+            if at is not None:
+                touched.add(at)
+            if at is None or accelerators[at].unified:
+                available = _less(available, size)
+                shared = [i for i, each in enumerate(accelerators) if each.unified]
+            else:
+                shared = [at]
+            for index in shared:
+                left = _less(accelerators[index].usable, size)
+                accelerators[index] = replace(accelerators[index], memory=left, free=left)
         return replace(self, available=available, accelerators=tuple(accelerators))
 
     def with_model_bandwidth(self, bandwidth: Figure[int]) -> Hardware:

@@ -133,7 +133,8 @@ def fit_all(
 def longest_context(decoder: Decoder, within: Callable[[int], bool]) -> int:
     """Tokens of the longest context that is `within` what there is, up to the trained one, or 0.
 
-    Whole context steps, as llama.cpp allocates them. Bisection: the law never falls with context.
+    Whole context steps, as llama.cpp allocates them. Bisection: where a longer context needs less
+    compute, it needs more cache.
     """
     if within(decoder.context_length):
         return decoder.context_length
@@ -211,14 +212,15 @@ def _notes(
     if placement.fits and placement.kind not in PREFERRED:
         told = " ".join(placement.arguments)
         flags = f" (llama.cpp: {told})" if told else ""
-        where = hardware.places[0].name
+        names = [card.name for card in hardware.cards] or [hardware.places[0].name]
+        where = " or ".join(dict.fromkeys(names))
         notes.append(
             f"{scheme.name} does not fit {where} alone: it runs on {placement.name}{flags}"
         )
     if deployment.context > decoder.context_length:
         notes.append(
             f"a context of {deployment.context} is beyond the {decoder.context_length} tokens "
-            "the model was trained on"
+            "the model takes"
         )
     places = [part.place for part in placement.holding]
     if any(place.memory.origin == "unknown" for place in places):

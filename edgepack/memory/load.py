@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edgepack.memory.activations import compute_bytes
-from edgepack.memory.deployment import Deployment
+from edgepack.memory.deployment import Deployment, Program
 from edgepack.memory.law import (
     copied_bytes,
     layer_kv_bytes,
@@ -19,6 +19,10 @@ from edgepack.models.decoder import Decoder, Layer
 
 if TYPE_CHECKING:
     from edgepack.quant.schemes import Assignment, Scheme
+
+
+WIDENING: Final[tuple[Program, ...]] = ("onnxruntime-genai", "onnxruntime")
+HALF: Final = 16  # bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,9 @@ class Loads:
     ) -> None:
         """Raises UsageError for a cache type that does not suit the decoder's heads."""
         self._decoder, self._projector = decoder, projector_bytes
+        # onnxruntime multiplies no float16: it holds, and reads, float32
+        widened = deployment.program in WIDENING and scheme.bits == HALF
+        self._width = 2 if widened else 1
         self._stored = layer_bytes(decoder, scheme, deployment)
         self._outer = outer_bytes(decoder, scheme)
         copies = copied_bytes(decoder, scheme, deployment.program)
@@ -94,7 +101,7 @@ class Loads:
         each = tuple(zip(self._stored, self._kind_of, strict=True))
         return Load(
             layers=tuple(LayerBytes(s.weights, s.experts, *kept[kind]) for s, kind in each),
-            read=tuple(s.weights + passed[kind] for s, kind in each),
+            read=tuple(self._width * s.weights + passed[kind] for s, kind in each),
             experts_read=self._experts_read,
             outer=self._outer,
             compute=compute_bytes(self._decoder, deployment),

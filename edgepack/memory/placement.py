@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Literal
 
+from edgepack.errors import Missing
 from edgepack.memory.deployment import Program
 from edgepack.memory.load import Load
 from edgepack.units import MIB
@@ -32,6 +34,11 @@ DIVIDING: Final[tuple[Program, ...]] = ("llama-cli", "llama-server")
 
 ON_HOST: Final[tuple[Program, ...]] = ("onnxruntime-genai", "onnxruntime")
 """Programs that edgepack makes packages for the processor of."""
+
+VENDORS: Final[Mapping[Program, tuple[str, ...]]] = MappingProxyType(
+    {"mlx-lm": ("apple", "nvidia")}
+)
+"""Accelerators that a program which divides nothing has code for; elsewhere it takes the host."""
 
 RESERVE_SHARE: Final = 0.05
 RESERVE_FLOOR: Final = 64 * MIB
@@ -56,7 +63,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A way to place all of a load. `parts` begin with the one that calculates most."""
+    """A way to place all of a load. `parts` are the cards', the fastest first, then the host's."""
 
     kind: Kind
     parts: tuple[Part, ...]
@@ -94,7 +101,9 @@ class Placement:
         """What llama.cpp has to be told; nothing where it does this by itself."""
         host = self.parts[-1]
         if self.kind == "experts":
-            return ("--n-gpu-layers", "all", "--n-cpu-moe", str(host.experts))
+            shares = ",".join(str(part.layers) for part in self.parts[:-1])
+            divided = ("--tensor-split", shares) if len(self.parts) > 2 else ()
+            return ("--n-gpu-layers", "all", "--n-cpu-moe", str(host.experts), *divided)
         if self.kind == "layers":
             return ("--n-gpu-layers", str(sum(part.layers for part in self.parts[:-1]) + 1))
         return ("--n-gpu-layers", "0") if self.kind == "host" else ()
@@ -125,13 +134,26 @@ def place(load: Load, hardware: Hardware, program: Program = "llama-cli") -> Pla
 
 def _placements(load: Load, hardware: Hardware, program: Program) -> Iterator[Placement]:
     cards, host = hardware.cards, hardware.host
-    if program in ON_HOST and host.memory.value is not None:
-        yield together(load, host, "whole")
-    elif cards and program in DIVIDING:
+    if cards and program in DIVIDING:
         yield from _divisions(load, cards, host)
-    else:
-        for index, one in enumerate(hardware.places):
-            yield together(load, one, "host" if index else "whole")
+        return
+    places = hardware.places if program in DIVIDING else _single(hardware, program)
+    for index, one in enumerate(places):
+        yield together(load, one, "host" if index else "whole")
+
+
+def _single(hardware: Hardware, program: Program) -> tuple[Place, ...]:
+    """Where a program that divides nothing can run. Raises Missing where its memory is unknown."""
+    vendors = VENDORS.get(program, ())
+    places = hardware.run_by(vendors).places if vendors else ()
+    if not places and hardware.host.memory.value is not None:
+        places = (hardware.host,)
+    if not places:
+        raise Missing(
+            f"{program} runs on the processor of {hardware.name}, whose memory is unknown",
+            'name both, as in --device "rtx-4090 + cpu-32gb-ddr5", or choose --to gguf',
+        )
+    return places
 
 
 def _divisions(load: Load, cards: Sequence[Place], host: Place) -> Iterator[Placement]:
@@ -166,11 +188,13 @@ def divide(
 ) -> Placement:
     """The layers from `below` on among the `cards` by their memory, the others on the host, with
     the experts of the first `experts` layers."""
-    depth = len(load.layers)
     parts, start = list[Part](), below
-    for card, stop in zip(cards, _bounds(cards, below, depth), strict=True):
-        size = sum(layer.total for layer in load.layers[start:stop]) + load.compute
-        size -= sum(layer.experts for layer in load.layers[start : min(stop, experts)])
+    held = [
+        layer.total - (layer.experts if index < experts else 0)
+        for index, layer in enumerate(load.layers)
+    ]
+    for card, stop in zip(cards, _bounds(cards, held, below), strict=True):
+        size = sum(held[start:stop]) + load.compute
         read = sum(load.read[start:stop]) + sum(load.experts_read[max(start, experts) : stop])
         parts.append(Part(card, size, stop - start, read))
         start = stop
@@ -190,11 +214,14 @@ def _host_part(load: Load, host: Place, below: int, experts: int) -> Part:
     return Part(host, size, below, read, experts=max(0, experts - below))
 
 
-def _bounds(cards: Sequence[Place], below: int, depth: int) -> list[int]:
-    """Where each card's layers end, its share being its memory's."""
+def _bounds(cards: Sequence[Place], held: Sequence[int], below: int) -> list[int]:
+    """Where each card's layers end, its share of all that layers from `below` on hold there being
+    its memory's: where layers are alike, llama.cpp's own division."""
     sizes = [card.memory.value or 0 for card in cards]
-    whole = sum(sizes) or 1
-    return [below + round((depth - below) * part / whole) for part in accumulate(sizes)]
+    filled = list(accumulate(held[below:], initial=0))
+    shares = [filled[-1] * part / (sum(sizes) or 1) for part in accumulate(sizes)]
+    nearest = [min(range(len(filled)), key=lambda n: abs(filled[n] - share)) for share in shares]
+    return [below + count for count in (*nearest[:-1], len(filled) - 1)]
 
 
 def _fewest(load: Load, divided: Callable[[int], Placement]) -> Placement:

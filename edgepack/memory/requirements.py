@@ -56,6 +56,14 @@ def requirements(text: str) -> tuple[Requirement, ...]:
     return tuple(_requirement(term) for term in text.split(","))
 
 
+def context_of(asked: tuple[Requirement, ...]) -> int | None:
+    """The longest context that is asked for at least, None where none is."""
+    lengths = [
+        each.value for each in asked if each.figure == "ctx" and each.operator in (">=", ">")
+    ]
+    return int(max(lengths)) or None if lengths else None
+
+
 def shortfalls(fit: Fit, asked: tuple[Requirement, ...]) -> tuple[str, ...]:
     """How `fit` falls short of what is asked; empty where it does not."""
     return tuple(told for each in asked if (told := each.unmet(fit)))

@@ -28,7 +28,10 @@ class Speedup:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A target's fit beside its draft's; `cost` is the draft's time for a token in the target's."""
+    """A target's fit beside its draft's; `cost` is the draft's time for a token in the target's.
+
+    Speed-ups are over the target alone, which may have had more of the device to itself.
+    """
 
     target: Fit
     draft: Fit
@@ -39,26 +42,36 @@ class Pair:
     def fits(self) -> bool:
         return self.target.fits and self.draft.fits
 
-
-def pair(target: Fit, draft: Fit) -> Pair:
-    """The pair of two fits that share a device; without speeds where one of them is unknown."""
-    if target.decode is None or draft.decode is None:
-        return Pair(target, draft, None, ())
-    cost = target.decode.high / draft.decode.high
-    return Pair(target, draft, cost, tuple(speedup(share, cost) for share in ACCEPTANCES))
+    @property
+    def pays(self) -> bool:
+        """Whether it is faster at any acceptance, as far as speeds are known."""
+        return not self.speedups or any(each.times > 1 for each in self.speedups)
 
 
-def speedup(acceptance: float, cost: float) -> Speedup:
-    """The best draft length, and the factor it gives.
+def pair(alone: Fit, beside: Fit, draft: Fit) -> Pair:
+    """The pair of a target and its draft; `alone` is the target where there is no draft.
+
+    Without speeds where one of them is unknown.
+    """
+    if alone.decode is None or beside.decode is None or draft.decode is None:
+        return Pair(beside, draft, None, ())
+    cost = beside.decode.high / draft.decode.high
+    slowed = beside.decode.high / alone.decode.high
+    return Pair(beside, draft, cost, tuple(speedup(share, cost, slowed) for share in ACCEPTANCES))
+
+
+def speedup(acceptance: float, cost: float, slowed: float = 1.0) -> Speedup:
+    """The best draft length, and the factor it gives over a target that is `slowed` by the draft.
 
     n drafted tokens give (1 - a^(n+1)) / (1 - a) for the time of n drafts and one pass of the
-    target (Leviathan et al. 2023, theorem 3.8); that a pass over n + 1 tokens takes as long as
-    over one holds where weights are what is waited for. Drafting nothing is always possible.
+    target (Leviathan et al. 2023, theorem 3.8). That a pass over n + 1 tokens takes as long as over
+    one holds where weights are what is waited for, and for a mixture of experts it does not: more
+    tokens pass more experts. Drafting nothing is always possible.
     """
 
     def factor(drafted: int) -> float:
         expected = sum(acceptance**i for i in range(drafted + 1))
-        return expected / (drafted * cost + 1)
+        return slowed * expected / (drafted * cost + 1)
 
     best = max(range(LONGEST_DRAFT + 1), key=factor)
     return Speedup(acceptance, best, factor(best))

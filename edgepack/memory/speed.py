@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from edgepack.memory.deployment import Deployment
 from edgepack.memory.layers import EMBEDDINGS, routed
-from edgepack.memory.placement import Placement
+from edgepack.memory.placement import Part, Placement
 from edgepack.models.decoder import Decoder
 
 if TYPE_CHECKING:
@@ -78,16 +78,19 @@ def decode_speed(placement: Placement) -> Speed | None:
         )
         for end in (0, 1)
     )
-    low, high = shares[0]
-    basis = f"{low:.0%} to {high:.0%} of the {_SOURCE[rates[0].origin]} bandwidth, context full"
-    return Speed(1 / slow, 1 / fast, basis)
+    told = (
+        f"{share[0]:.0%} to {share[1]:.0%} of the {_SOURCE[rate.origin]} bandwidth"
+        for rate, share in zip(rates, shares, strict=True)
+    )
+    return Speed(1 / slow, 1 / fast, f"{' and '.join(dict.fromkeys(told))}, context full")
 
 
 def prefill_speed(decoder: Decoder, deployment: Deployment, placement: Placement) -> Speed | None:
     """Tokens per second of a prompt; None where a processor's compute is unknown.
 
     Two operations for every weight that a token passes, and as many for every element of K and V
-    that it looks at (Kaplan et al. 2020, table 1).
+    that it looks at (Kaplan et al. 2020, table 1). A mixture of experts has few, and then it takes
+    as long as reading what the part holds, which a batch of tokens passes all of.
     """
     if placement.kind in ("experts", "layers"):
         return None  # weights then travel to the accelerator for every batch
@@ -97,14 +100,28 @@ def prefill_speed(decoder: Decoder, deployment: Deployment, placement: Placement
         return None
     depth = len(decoder.layers)
     operations = prompt_operations(decoder, min(PROMPT, deployment.context))
-    seconds = sum(
-        operations * part.layers / depth / (rate.value or 0)
-        for part, rate in zip(working, rates, strict=True)
-    )
+    batch = min(PROMPT, deployment.batch_tokens)
+
+    def seconds(end: int) -> float:
+        """For one token, at the slow (0) or the fast (1) end of what is made of the sheets."""
+        return sum(
+            max(
+                operations * part.layers / depth / ((rate.value or 0) * COMPUTE_EFFICIENCY[end]),
+                _reading(part, end) / batch,
+            )
+            for part, rate in zip(working, rates, strict=True)
+        )
+
     low, high = COMPUTE_EFFICIENCY
     source = _SOURCE[rates[0].origin]
     basis = f"{low:.0%} to {high:.0%} of the {source} FP16 compute, {PROMPT} tokens"
-    return Speed(low / seconds, high / seconds, basis)
+    return Speed(1 / seconds(0), 1 / seconds(1), basis)
+
+
+def _reading(part: Part, end: int) -> float:
+    """Seconds to read all that a part holds; 0 where its bandwidth is unknown."""
+    rate = part.place.bandwidth
+    return part.bytes / (rate.value * _decode_efficiency(rate)[end]) if rate.value else 0.0
 
 
 def prompt_operations(decoder: Decoder, tokens: int) -> int:

@@ -48,15 +48,16 @@ def _read_text(path: Path) -> str:
 
 
 def render(
-    template: str, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, str]
+    template: str, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]
 ) -> str:
-    """The conversation as text; `variables` are the special tokens a template may name.
+    """The conversation as text; `variables` are the special tokens a template may name, and
+    whatever else it asks for: `tools`, `enable_thinking`, `add_generation_prompt`.
 
     Raises DamagedInput where the template fails or refuses the messages.
     """
     try:
         return _compiled(template).render(
-            messages=messages, add_generation_prompt=False, **variables
+            {"messages": messages, "add_generation_prompt": False, **variables}
         )
     except Exception as error:  # a template is a program: it can raise anything
         raise DamagedInput(

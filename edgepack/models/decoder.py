@@ -250,8 +250,9 @@ class Decoder:
     feed-forward, after them, or around; `parallel`: both read the same normed input. Multipliers:
     `embedding_scale` of embedded tokens, `residual_scale` of what a block adds, `logit_scale` of
     logits; `logit_softcap` bounds them as `Attention.softcap` does scores. `dtype` is the float
-    type that it was released in, and that runtimes calculate in. `beyond` names what no fact here
-    tells (models/features).
+    type that it was released in, and that runtimes calculate in, `native` the block type of its
+    experts where those were released quantized. `beyond` names what no fact here tells
+    (models/features).
     """
 
     vocabulary: int
@@ -272,6 +273,7 @@ class Decoder:
     residual_scale: float = 1.0
     logit_scale: float = 1.0
     logit_softcap: float | None = None
+    native: Literal["MXFP4"] | None = None
     beyond: frozenset[str] = frozenset()
 
     @property

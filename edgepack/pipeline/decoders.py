@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgepack.pipeline.fit import Settings, Weighed
     from edgepack.pipeline.progress import Report
     from edgepack.pipeline.quantize import Planned
-    from edgepack.pipeline.validate import Corpus
+    from edgepack.pipeline.validate import Corpus, ValidateRequest
 
 
 class DecoderWork:
@@ -115,8 +115,12 @@ class DecoderScales:
         return self.corpus.sha256
 
     def measure(
-        self, entries: Sequence[Path], limits: Profile, report: Report
+        self,
+        entries: Sequence[Path],
+        limits: Profile,
+        report: Report,
+        request: ValidateRequest | None = None,
     ) -> tuple[FidelityReport, ...]:
         from edgepack.pipeline.validate import measure
 
-        return measure(entries, self.checkpoint, self.corpus, limits, report)
+        return measure(entries, self.checkpoint, self.corpus, limits, report, request)

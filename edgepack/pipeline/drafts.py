@@ -26,7 +26,7 @@ class Paired:
 def paired(
     target: str, draft: str, hardware: Hardware, settings: Settings, choice: Choice
 ) -> tuple[Paired, ...]:
-    """The pair under every scheme: the draft lies where it is fastest, the target in the rest.
+    """The pair under every scheme: the draft lies where it is fastest, the target in what is left.
 
     Raises UsageError for vocabularies that cannot be paired, and as opening the models does.
     """
@@ -40,9 +40,11 @@ def paired(
     for row in table(small, hardware, blind, choice):
         named = f"{row.form.name}:{row.scheme.name}"
         only = replace(choice, to=(named,), scheme=None, bits=None, group=None)
-        rest = hardware.without(row.fit.placement.parts[0].bytes)
-        (beside,) = table(large, rest, settings, only)
+        taken = [(part.place.name, part.bytes) for part in row.fit.placement.parts]
+        (alone,) = table(large, hardware, settings, only)
+        (beside,) = table(large, hardware.without(taken), settings, only)
         both = beside.fit.footprint.total + row.fit.footprint.total
         total = both - PROCESS_BYTES[row.deployment.program]
-        found.append(Paired(row.form.name, row.scheme.name, pair(beside.fit, row.fit), total))
+        together = pair(alone.fit, beside.fit, row.fit)
+        found.append(Paired(row.form.name, row.scheme.name, together, total))
     return tuple(found)

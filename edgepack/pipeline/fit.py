@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,14 @@ from edgepack.memory import CACHE_TYPES, DEFAULT_CONTEXT, Deployment, Fit, Progr
 from edgepack.memory.deployment import MICRO_BATCH
 from edgepack.memory.law import CacheGroup
 from edgepack.memory.placement import DIVIDING
-from edgepack.memory.requirements import Requirement, meets, requirements, shortfalls
-from edgepack.models import Decoder
+from edgepack.memory.requirements import (
+    Requirement,
+    context_of,
+    meets,
+    requirements,
+    shortfalls,
+)
+from edgepack.models import Decoder, features
 from edgepack.pipeline.choice import Choice
 from edgepack.pipeline.device import Target
 from edgepack.pipeline.work import work_on
@@ -51,7 +57,7 @@ class Settings:
     unified: bool = True
     projector_bytes: int = 0
 
-    def check(self, forms: Sequence[Format]) -> None:
+    def check_options(self, forms: Sequence[Format]) -> None:
         """Raises UsageError for what llama.cpp alone has where it runs none of `forms`."""
         given = {
             "--program": self.program is not None,
@@ -66,33 +72,46 @@ class Settings:
                     "leave it out, or add --to gguf",
                 )
 
+    def check(self, form: Format) -> None:
+        """Raises UsageError for what no model can be asked of in `form`, before many are."""
+        self.check_options([form])
+        self._planned(form, 1, *self._kinds("f16"))
+
+    def reaching(self, context: int | None) -> Settings:
+        """The same for a context of at least so many tokens: all figures then hold there."""
+        return self if context is None else replace(self, context=max(context, self.context or 0))
+
     def length(self, decoder: Decoder) -> int:
         """Tokens of the context."""
         return self.context or min(DEFAULT_CONTEXT, decoder.context_length)
 
     def deployment(self, decoder: Decoder, form: Format, scheme: Scheme) -> Deployment:
         """Raises UsageError for a cache type that the format's program cannot keep."""
-        k, v = self._caches(form.cache_types(decoder, scheme), form, scheme)
-        context, program = self.length(decoder), self._program(form)
+        possible = form.cache_types(decoder, scheme)
+        k, v = self._kinds(possible[0])
+        for kind in (k, v):
+            if kind not in possible and kind in CACHE_TYPES:
+                raise UsageError(
+                    f"{form.program} cannot keep a {kind} cache for {scheme.name}",
+                    f"it keeps {', '.join(possible)}; leave --kv out, or choose --to gguf",
+                )
+        return self._planned(form, self.length(decoder), k, v)
+
+    def _planned(self, form: Format, context: int, k: str, v: str) -> Deployment:
+        program = self._program(form)
         slots = self.slots or SLOTS.get(program, 1)
         if program not in DIVIDING:
             return Deployment(context, k, v, slots, program=program)
         batch = self.micro_batch or MICRO_BATCH
         return Deployment(context, k, v, slots, self.unified, batch, self.flash_attention, program)
 
-    def _caches(self, possible: Sequence[str], form: Format, scheme: Scheme) -> tuple[str, str]:
-        """The types of K and of V."""
+    def _kinds(self, usual: str) -> tuple[str, str]:
+        """The types of K and of V; `usual` where none was asked for."""
         if self.kv_type is None:
-            return possible[0], possible[0]
+            return usual, usual
         kinds = [kind.strip() for kind in self.kv_type.lower().split(",")]
         if len(kinds) > 2:
             raise UsageError(f"--kv {self.kv_type} names {len(kinds)} types", "write K,V: q8_0,f16")
-        for kind in kinds:
-            if kind not in possible and kind in CACHE_TYPES:
-                raise UsageError(
-                    f"{form.program} cannot keep a {kind} cache for {scheme.name}",
-                    f"it keeps {', '.join(possible)}; leave --kv out, or choose --to gguf",
-                )
         return kinds[0], kinds[-1]
 
     def _program(self, form: Format) -> Program:
@@ -132,11 +151,16 @@ class FitTable:
 
     @property
     def error(self) -> DoesNotFit | None:
-        """The error that stands for a table without a row that fits, and meets what is asked."""
+        """The error that stands for a table without a row that fits, and meets what is asked.
+
+        With a draft, what fits beside it.
+        """
         fitting = [row.fit for row in self.rows if row.fit.fits]
         if not fitting:
             return memory.does_not_fit([row.fit for row in self.rows])
-        if self.pairs and not any(each.pair.fits for each in self.pairs):
+        if self.pairs:
+            fitting = [each.pair.target for each in self.pairs if each.pair.fits]
+        if not fitting:
             return DoesNotFit(
                 "no scheme leaves room for the draft beside it", "take a smaller draft"
             )
@@ -161,15 +185,17 @@ def fit(
     """Weigh `model` (a folder, hub id or catalogue name) under each scheme.
 
     Of a decoder config.json alone is read, of another model its weights' headers too. Every usual
-    scheme of every chosen format, or the one chosen. `draft` is a model to stand beside it. Raises
+    scheme of every chosen format, or the one chosen, at a context as long as `require` asks for.
+    `draft` is a model to stand beside it. Raises
     whatever opening the models, the device, the settings and the requirements raise; whether
     anything fits is in the table.
     """
     from edgepack.pipeline.drafts import paired
 
     choice.importance()  # counts no bytes, but what is no matrix is refused
-    settings.check(choice.formats)
+    settings.check_options(choice.formats)
     asked = () if require is None else requirements(require)
+    settings = settings.reaching(context_of(asked))
     work = work_on(model)
     hardware = target.hardware()
     rows = work.table(hardware, settings, choice)
@@ -186,8 +212,16 @@ def table(
     return tuple(
         weighed(decoder, hardware, settings, form, scheme)
         for form, chosen in choice.picks()
-        for scheme in ([chosen] if chosen else map(choice.adapted, form.schemes.USUAL))
+        for scheme in ([chosen] if chosen else _schemes(form, form.schemes.USUAL, decoder, choice))
     )
+
+
+def _schemes(
+    form: Format, known: Sequence[Scheme], decoder: Decoder, choice: Choice
+) -> Iterator[Scheme]:
+    """The schemes of `known`, and where they belong by their bits, the decoder's native ones."""
+    every = sorted((*form.schemes.native(decoder), *known), key=lambda each: -each.bits)
+    return map(choice.adapted, every)
 
 
 def weigh(
@@ -210,17 +244,30 @@ def weigh(
 
 
 def most_faithful(
-    decoder: Decoder, hardware: Hardware, settings: Settings, form: Format, choice: Choice
+    decoder: Decoder,
+    hardware: Hardware,
+    settings: Settings,
+    form: Format,
+    choice: Choice,
+    asked: tuple[Requirement, ...] = (),
 ) -> Weighed:
-    """The row of the scheme that `auto` takes. Raises DoesNotFit."""
-    rows = list[Weighed]()
-    for scheme in form.schemes.FAITHFUL:
+    """The row of the scheme that `auto` takes, of those that meet what is asked.
+
+    Raises DoesNotFit.
+    """
+    rows, short = list[Weighed](), list[Weighed]()
+    for scheme in _schemes(form, form.schemes.FAITHFUL, decoder, choice):
         if scheme.bits <= AUTO_BITS:
-            row = weighed(decoder, hardware, settings, form, choice.adapted(scheme))
+            row = weighed(decoder, hardware, settings, form, scheme)
+            if not meets(row.fit, asked):
+                short.append(row)
+                continue
             if memory.is_first_choice(row.fit):  # of those less faithful none is chosen
                 return row
             rows.append(row)
-    chosen = memory.choose([row.fit for row in rows])
+    chosen = memory.choose([row.fit for row in rows or short])
+    if not rows:
+        raise DoesNotFit(f"{chosen.scheme}: {'; '.join(shortfalls(chosen, asked))}", "ask for less")
     return next(row for row in rows if row.fit is chosen)
 
 
@@ -228,9 +275,15 @@ def weighed(
     decoder: Decoder, hardware: Hardware, settings: Settings, form: Format, scheme: Scheme
 ) -> Weighed:
     """One row. Raises UsageError for settings that the format's program refuses."""
+    beyond = sorted(features.features(decoder) - form.knows)
+    if beyond and not form.made_by_others:
+        features.check_known(decoder, form.knows, f"the {form.name} writer")
     deployment = settings.deployment(decoder, form, scheme)
-    fit = memory.fit(decoder, scheme, hardware, deployment, settings.projector_bytes)
-    return Weighed(form, scheme, deployment, fit)
+    found = memory.fit(decoder, scheme, hardware, deployment, settings.projector_bytes)
+    if beyond:
+        note = f"edgepack does not write this model yet ({', '.join(beyond)}): files of others do"
+        found = replace(found, notes=(*found.notes, note))
+    return Weighed(form, scheme, deployment, found)
 
 
 def does_not_fit(fit: Fit, hardware: Hardware) -> DoesNotFit:

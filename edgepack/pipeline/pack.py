@@ -18,6 +18,7 @@ from edgepack.pipeline.choice import Choice, Chosen
 from edgepack.pipeline.device import Target
 from edgepack.pipeline.fit import Settings, Weighed
 from edgepack.pipeline.progress import Report, silent
+from edgepack.pipeline.verdicts import verdict_error
 from edgepack.pipeline.work import Scales, Work, work_on
 
 
@@ -160,32 +161,3 @@ def _measure(
         Measurement(found, manifest.write_report(found, folder, entry.parent))
         for found, entry in zip(reports, entries, strict=True)
     )
-
-
-def verdict_error(
-    reports: Sequence[FidelityReport], kept: Path | None = None
-) -> EdgepackError | None:
-    """The error that verdicts other than pass stand for: of several, the worst.
-
-    `kept` is the unpublished folder that the hint names.
-    """
-    for verdicts, kind, hint in (
-        (("fail",), FidelityFailed, ""),
-        (
-            ("inconclusive", "not_run"),
-            FidelityInconclusive,
-            "measure on more documents: --corpus FILE",
-        ),
-    ):
-        bad = [report for report in reports if report.verdict in verdicts]
-        if bad:
-            told = "; ".join(_told(report, named=len(reports) > 1) for report in bad)
-            left = f"{kept} is left for inspection; --allow-failed publishes it all the same"
-            return kind(told, left if kept else hint)
-    return None
-
-
-def _told(report: FidelityReport, *, named: bool) -> str:
-    verdict = "failed" if report.verdict == "fail" else report.verdict
-    where = f" in {report.runtime}" if named else ""
-    return f"fidelity {verdict}{where} ({report.profile}): {'; '.join(report.reasons[:3])}"

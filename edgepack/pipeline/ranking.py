@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from edgepack.errors import DoesNotFit
+from edgepack.errors import DamagedInput, DoesNotFit, Unsupported, UsageError
+from edgepack.formats import Format
 from edgepack.hardware import Hardware
 from edgepack.memory import DEFAULT_CONTEXT
 from edgepack.memory.fit import FLOOR_BITS
-from edgepack.memory.requirements import Requirement, meets, requirements
+from edgepack.memory.requirements import Requirement, context_of, meets, requirements
 from edgepack.models import catalogue
 from edgepack.models.catalogue import CatalogueEntry
 from edgepack.pipeline.choice import Choice
 from edgepack.pipeline.device import Target
-from edgepack.pipeline.fit import Settings, Weighed, weigh, weighed
+from edgepack.pipeline.fit import Settings, Weighed, most_faithful, weighed
 
 SLOW = 5.0  # tokens per second: a little less than people read
 
@@ -32,12 +33,16 @@ class Ranked:
 @dataclass(frozen=True, slots=True)
 class Ranking:
     """Models that fit: first those fast enough to read along that keep four bits, then those fast
-    enough, then the others; each the largest first."""
+    enough, then the others; each the largest first.
+
+    `left_out` are those that cannot be weighed, each with the reason.
+    """
 
     hardware: Hardware
     context: int
     considered: int
     models: tuple[Ranked, ...]
+    left_out: tuple[tuple[str, str], ...] = ()
     asked: tuple[Requirement, ...] = ()
 
     @property
@@ -54,39 +59,52 @@ class Ranking:
 def rank(
     target: Target, settings: Settings, choice: Choice, *, require: str | None = None
 ) -> Ranking:
-    """Weigh every model of the catalogue, in the first of the chosen formats.
+    """Weigh every model of the catalogue, each under the most faithful scheme that fits and meets
+    what is required.
 
-    Raises whatever the device, the settings and the requirements raise.
+    Raises UsageError for several formats, and whatever the device, the settings and the
+    requirements raise.
     """
-    settings.check(choice.formats)
-    asked = () if require is None else requirements(require)
+    asked = requirements(require) if require is not None else ()
+    form, *others = choice.formats
+    if others:
+        raise UsageError("the catalogue is ranked in one format", "give one --to")
+    settings = settings.reaching(context_of(asked))
+    settings.check(form)
     hardware = target.hardware()
     names = catalogue.names()
-    found = [
-        ranked
-        for name in names
-        for ranked in _ranked(catalogue.entry(name), hardware, settings, choice)
-        if meets(ranked.weighed.fit, asked)
-    ]
+    found, left_out = list[Ranked](), list[tuple[str, str]]()
+    for name in names:
+        try:
+            found += _ranked(catalogue.entry(name), hardware, settings, choice, form, asked)
+        except (UsageError, Unsupported, DamagedInput) as error:
+            left_out.append((name, error.message))
     found.sort(key=_order, reverse=True)
     context = settings.context or DEFAULT_CONTEXT
-    return Ranking(hardware, context, len(names), tuple(found), asked)
+    return Ranking(hardware, context, len(names), tuple(found), tuple(left_out), asked)
 
 
 def _ranked(
-    entry: CatalogueEntry, hardware: Hardware, settings: Settings, choice: Choice
+    entry: CatalogueEntry,
+    hardware: Hardware,
+    settings: Settings,
+    choice: Choice,
+    form: Format,
+    asked: tuple[Requirement, ...],
 ) -> Iterator[Ranked]:
     """Nothing where it does not fit. What is smallest is asked first: most models fail there."""
-    form = choice.formats[0]
-    if choice.scheme is None and choice.bits is None:
-        least = weighed(entry.decoder, hardware, settings, form, form.schemes.FAITHFUL[-1])
-        if not least.fit.comfortable:
-            return
-    try:
-        row, *_ = weigh(entry.decoder, hardware, settings, choice)
-    except DoesNotFit:
+    ((_, named),) = choice.picks()
+    least = named or choice.adapted(form.schemes.FAITHFUL[-1])
+    row = weighed(entry.decoder, hardware, settings, form, least)
+    if not row.fit.comfortable:
         return
-    yield Ranked(entry.name, entry.repository, entry.parameters, row)
+    if named is None:
+        try:
+            row = most_faithful(entry.decoder, hardware, settings, form, choice, asked)
+        except DoesNotFit:
+            return
+    if meets(row.fit, asked):
+        yield Ranked(entry.name, entry.repository, entry.parameters, row)
 
 
 def _order(ranked: Ranked) -> tuple[bool, bool, int]:

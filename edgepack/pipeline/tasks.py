@@ -24,7 +24,7 @@ from edgepack.pipeline.choice import Choice, Chosen
 from edgepack.pipeline.fit import AUTO_BITS, Settings, Weighed, does_not_fit
 from edgepack.pipeline.progress import Report, staged_progress
 from edgepack.pipeline.quantize import Planned
-from edgepack.pipeline.validate import corpus_path
+from edgepack.pipeline.validate import ValidateRequest, corpus_path
 from edgepack.quant.schemes import Scheme, Schemes
 from edgepack.quant.schemes.exported import stored_bytes
 
@@ -179,7 +179,11 @@ class TaskScales:
     texts: tuple[Text, ...]
 
     def measure(
-        self, entries: Sequence[Path], limits: Profile, report: Report
+        self,
+        entries: Sequence[Path],
+        limits: Profile,
+        report: Report,
+        request: ValidateRequest | None = None,
     ) -> tuple[FidelityReport, ...]:
         """Raises Missing without the extra, Unsupported for artifacts of decoders' formats."""
         graphs = [self._graphs(entry) for entry in entries]

@@ -3,19 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from edgepack import fidelity, formats
-from edgepack.errors import DamagedInput, Missing, UsageError
-from edgepack.fidelity import Document, FidelityReport, runtimes
-from edgepack.fidelity.reference import Reference
-from edgepack.fidelity.structure import special_token_differences, tokenizer_differences
-from edgepack.models import Checkpoint
+from edgepack.errors import EdgepackError, Missing, UsageError
+from edgepack.fidelity import (
+    DEFAULT_ALPHA,
+    DEFAULT_TEMPERATURE,
+    Document,
+    FidelityReport,
+    runtimes,
+)
+from edgepack.fidelity.checks import faults
+from edgepack.fidelity.drafts import DraftReport
+from edgepack.fidelity.floor import suspicions
+from edgepack.fidelity.limits import DEFAULT_PROFILE
+from edgepack.fidelity.standard import Run, Standard, cut_notes, run_on, standard
+from edgepack.fidelity.states import user_store
+from edgepack.models import Checkpoint, open_checkpoint
 from edgepack.models.digest import sha256_of
+from edgepack.pipeline.baseline import hold, read_baseline
+from edgepack.pipeline.findings import unrun, with_generation, with_structure
+from edgepack.pipeline.looks import GrowingReference, plan, validate_until_decided
+from edgepack.pipeline.pairing import checkpoint_of, paired, side
 from edgepack.pipeline.progress import Report, silent, staged_progress
+from edgepack.pipeline.structure import runs, structure
 from edgepack.pipeline.work import work_on
+from edgepack.pipeline.writing import SELF_TEMPERATURE, replies, self_sampled
 
 OWN_CORPUS = "eval.jsonl"  # held-out documents that come with a checkpoint
 
@@ -49,22 +66,68 @@ def corpus_path(root: Path, named: Path | None, general: str) -> Path:
     return named or Path(str(resources.files(fidelity) / "corpora" / f"{general}.jsonl"))
 
 
-def validate(
-    artifact: str,
-    reference: str,
-    *,
-    corpus: Path | None = None,
-    profile: str = "balanced",
-    report: Report = silent,
-) -> FidelityReport:
-    """Measure ARTIFACT (a file, or a package's folder) against the checkpoint `reference`.
+@dataclass(frozen=True, slots=True)
+class ValidateRequest:
+    """What `validate` is asked: `artifacts` are files or packages' folders, of one `reference`.
 
-    Raises whatever opening either raises; the verdict is in the report.
+    `profile` is a name or a TOML file, `baseline` the JSON of an earlier run, `self_sample` a
+    number of traces, `alpha` the weight of cross-entropy in the distillation loss, `window` the
+    tokens of the longest sequence that is run at once.
     """
-    limits = fidelity.profile(profile)
-    entry = artifact_entry(Path(artifact))
-    (found,) = work_on(reference).scales(corpus).measure([entry], limits, report)
-    return found
+
+    artifacts: tuple[str, ...] = ()
+    reference: str = ""
+    corpus: Path | None = None
+    self_sample: int | None = None
+    profile: str = DEFAULT_PROFILE
+    baseline: Path | None = None
+    until_decided: bool = False
+    generate: bool = False
+    as_draft_for: str | None = None
+    seed: int = 0
+    temperature: float | None = None
+    alpha: float | None = None
+    window: int | None = None
+
+
+def validate(request: ValidateRequest, report: Report = silent) -> tuple[FidelityReport, ...]:
+    """Measure every artifact against the checkpoint: a report for each, in order.
+
+    Raises UsageError without an artifact, and whatever opening either raises; the verdicts are in
+    the reports.
+    """
+    if not request.artifacts:
+        raise UsageError("no artifact was named", "name one or more, or use --self-test")
+    if not request.reference:
+        raise UsageError("no reference was named", "name the checkpoint: --reference MODEL")
+    limits = fidelity.profile(request.profile)
+    if request.baseline:  # what is wrong with it need not wait for the measurement
+        read_baseline(request.baseline)
+    entries = [artifact_entry(Path(artifact)) for artifact in request.artifacts]
+    scales = work_on(request.reference).scales(request.corpus)
+    reports = scales.measure(entries, limits, report, request)
+    if request.as_draft_for:
+        pairs = draft_reports(request, report)
+        reports = tuple(replace(r, draft=d) for r, d in zip(reports, pairs, strict=True))
+    return hold(reports, request.baseline) if request.baseline else reports
+
+
+def draft_reports(request: ValidateRequest, report: Report = silent) -> tuple[DraftReport, ...]:
+    """Each of `artifacts`, or checkpoints, as a draft for `as_draft_for`, on the corpus.
+
+    The reference's tokenizer reads it, or that of whichever is a checkpoint. Raises UsageError
+    where none is, and as `paired` does.
+    """
+    assert request.as_draft_for is not None
+    target = side(request.as_draft_for, artifact_entry)
+    found = []
+    for named in request.artifacts:
+        draft = side(named, artifact_entry)
+        given = open_checkpoint(request.reference) if request.reference else None
+        reader = given or checkpoint_of(target, draft)
+        documents = read_corpus(reader, request.corpus).documents
+        found.append(paired(draft, target, documents, request.seed, report))
+    return tuple(found)
 
 
 def measure(
@@ -73,51 +136,105 @@ def measure(
     corpus: Corpus,
     limits: fidelity.Profile,
     report: Report = silent,
+    request: ValidateRequest | None = None,
 ) -> tuple[FidelityReport, ...]:
     """A report for each artifact, all compared with one run of the reference.
 
     Structure comes first: it takes seconds, and what is wrong there need not wait for the rest.
     """
-    documents = corpus.documents
-    faults = [_structure(entry, checkpoint, documents) for entry in entries]
-    expected = Reference(
-        checkpoint, [d.ids for d in documents], staged_progress(report, "reference")
-    )
+    asked = request or ValidateRequest()
+    structures = [structure(entry, checkpoint, corpus.documents, report) for entry in entries]
+    documents = _measured_on(checkpoint, corpus, asked, report)
+    planned = plan(documents, asked.seed) if asked.until_decided else None
+    how: dict[str, Any] = {
+        "window": asked.window,
+        "progress": staged_progress(report, "reference"),
+        "store": user_store(),
+    }
+    first = planned.documents[: planned.looks[0]] if planned else documents
+    against = standard(checkpoint, first, seed=asked.seed, **how)
+
+    def run(more: Sequence[Document]) -> Run:
+        return run_on(checkpoint, more, **how)
+
+    growing = GrowingReference(planned, run, {0: against.run}) if planned else None
+    written = replies(checkpoint, corpus.documents, report) if asked.generate else None
     reports = []
-    for entry, broken in zip(entries, faults, strict=True):
+    for entry, checks in zip(entries, structures, strict=True):
+        if not runs(checks):
+            reports.append(unrun(checks, limits, checkpoint.name))
+            continue
         with runtimes.open(entry) as runtime:
-            found = fidelity.validate(
-                expected,
-                runtime,
-                documents,
-                limits,
-                identity=checkpoint.name,
-                broken=broken,
-                text_of=checkpoint.tokenizer.text_of,
-                progress=staged_progress(report, f"compare {runtime.name}"),
-            )
-        reports.append(found)
+            options: dict[str, Any] = {
+                "identity": checkpoint.name,
+                "broken": faults(checks),
+                "floor": against.floor.kl_mean,
+                "seed": asked.seed,
+                "text_of": checkpoint.tokenizer.text_of,
+                "progress": staged_progress(report, f"compare {runtime.name}"),
+                **_loss(asked),
+            }
+            if growing:
+                found = validate_until_decided(growing, runtime, limits, **options)
+            else:
+                chunks, reference = against.run.chunks, against.run.reference
+                found = fidelity.validate(
+                    reference, runtime, documents, limits, chunks=chunks, **options
+                )
+            found = with_structure(found, checks)
+            if written:
+                found = with_generation(found, written.compare(runtime, report))
+        of = growing.runs if growing else (against.run,)
+        reports.append(_beside(found, against, of, entry, checkpoint))
     return tuple(reports)
 
 
-def _structure(
-    entry: Path, checkpoint: Checkpoint, documents: Sequence[Document]
-) -> tuple[str, ...]:
-    """Reasons to fail before anything is compared.
+def _loss(asked: ValidateRequest) -> dict[str, float]:
+    """Temperature and alpha, as they were asked for."""
+    return {
+        "temperature": DEFAULT_TEMPERATURE if asked.temperature is None else asked.temperature,
+        "alpha": DEFAULT_ALPHA if asked.alpha is None else asked.alpha,
+    }
 
-    Raises DamagedInput where the two vocabularies differ: no distance exists between them.
-    """
-    with runtimes.open(entry) as runtime:
-        if runtime.vocabulary != checkpoint.decoder.vocabulary:
-            raise DamagedInput(
-                f"{entry}: the artifact has a vocabulary of {runtime.vocabulary}, "
-                f"{checkpoint.name} one of {checkpoint.decoder.vocabulary}",
-                "the artifact must have the checkpoint's vocabulary, padding included",
-            )
-        return (
-            *special_token_differences(runtime, checkpoint.tokenizer, checkpoint.stop_ids),
-            *tokenizer_differences(runtime, checkpoint.tokenizer, documents),
-        )
+
+def _beside(
+    found: FidelityReport,
+    against: Standard,
+    runs: Sequence[Run],
+    entry: Path,
+    checkpoint: Checkpoint,
+) -> FidelityReport:
+    """The report with what the measurement is worth. Raises as `suspicions` does."""
+    notes = [*found.notes, *cut_notes(runs)]
+    if found.overall is not None:
+        encodings = _encodings(entry, checkpoint)
+        notes += suspicions(found.overall, against.floor, encodings, entry.name)
+    return replace(found, notes=tuple(notes), noise_floor=against.floor, control=against.control)
+
+
+def _encodings(entry: Path, checkpoint: Checkpoint) -> frozenset[str] | None:
+    """What the artifact's tensors are stored in; None where that cannot be read."""
+    try:
+        stored = formats.holding(entry).tensors(entry, checkpoint)
+        return frozenset(tensor.encoding for tensor in stored)
+    except EdgepackError:
+        return None
+
+
+def _measured_on(
+    checkpoint: Checkpoint, corpus: Corpus, asked: ValidateRequest, report: Report
+) -> tuple[Document, ...]:
+    """The corpus, or as many traces as were asked for that the reference writes to its prompts."""
+    if asked.self_sample is None:
+        return corpus.documents
+    return self_sampled(
+        checkpoint,
+        corpus.documents,
+        asked.self_sample,
+        seed=asked.seed,
+        temperature=asked.temperature or SELF_TEMPERATURE,
+        report=report,
+    )
 
 
 def artifact_entry(path: Path) -> Path:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgepack.pipeline.fit import Settings, Weighed
     from edgepack.pipeline.progress import Report
     from edgepack.pipeline.quantize import Planned
+    from edgepack.pipeline.validate import ValidateRequest
 
 
 class Scales(Protocol):
@@ -30,9 +31,16 @@ class Scales(Protocol):
     def sha256(self) -> str: ...
 
     def measure(
-        self, entries: Sequence[Path], limits: Profile, report: Report
+        self,
+        entries: Sequence[Path],
+        limits: Profile,
+        report: Report,
+        request: ValidateRequest | None = None,
     ) -> tuple[FidelityReport, ...]:
-        """A report for each artifact, all compared with one and the same reference."""
+        """A report for each artifact, all compared with one and the same reference.
+
+        `request` has what else was asked of the measurement; without it, nothing.
+        """
         ...
 
 

@@ -62,6 +62,15 @@ class Table:
             raise self._wrong(key, required)
         return float(value)
 
+    def share(self, key: str) -> float | None:
+        """A number from 0 to 1."""
+        value = self.content.get(key)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise self._wrong(key, "a number from 0 to 1")
+        return float(value)
+
     def flag(self, key: str) -> bool:
         value = self.content.get(key, False)
         if not isinstance(value, bool):

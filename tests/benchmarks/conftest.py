@@ -37,10 +37,11 @@ else:
 
 @dataclass(frozen=True)
 class Run:
-    """Seconds on the wall, and the most memory resident, in MB."""
+    """Seconds on the wall, the most memory resident, in MB, and what was printed."""
 
     seconds: float
     megabytes: float
+    out: str
 
 
 @pytest.fixture(scope="session")
@@ -60,28 +61,38 @@ def _timed(program: object, *arguments: object, python: str = sys.executable) ->
         [python, "-c", RUN, str(program), *map(str, arguments)], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    kilobytes = int(done.stdout.rpartition("PEAK ")[2])
-    return Run(time.perf_counter() - start, kilobytes * 1024 / 1e6)
+    out, _, kilobytes = done.stdout.rpartition("PEAK ")
+    return Run(time.perf_counter() - start, int(kilobytes) * 1024 / 1e6, out)
 
 
 @pytest.fixture(scope="session")
-def random_qwen2(builder, tmp_path_factory):
-    """`random_qwen2(name, config, tokens=290)`: bfloat16 weights, written a tensor at a time."""
+def billion(random_checkpoint):
+    """1.08 B bfloat16 weights in the shape of a qwen2."""
+    return random_checkpoint("billion", "qwen2", SHAPE)
 
-    def make(name, config, tokens=290):
+
+@pytest.fixture(scope="session")
+def random_checkpoint(builder, tmp_path_factory):
+    """`random_checkpoint(name, family, shape, tokens=290)`: bfloat16 weights, a tensor at a time,
+    and a tokenizer of so many tokens."""
+
+    def write(name, family, shape, tokens=290):
         folder = tmp_path_factory.mktemp(name) / "model"
         tokenizer = _widened(builder.byte_level_tokenizer(290), tokens)
-        builder.write(folder, "qwen2", tensors={}, tokenizer=tokenizer, **config)
-        shapes = {"model.embed_tokens.weight": (config["vocab_size"], config["hidden_size"])}
-        values = builder.config("qwen2", **config)
-        for layer in range(config["num_hidden_layers"]):
-            for tensor, shape in builder._layer_shapes(values).items():
-                shapes[f"model.layers.{layer}.{tensor}"] = shape
-        shapes["model.norm.weight"] = (config["hidden_size"],)
-        _write_random(folder / "model.safetensors", builder, shapes)
+        builder.write(folder, family, tensors={}, tokenizer=tokenizer, **shape)
+        values = builder.config(family, **shape)
+        table = (shape["vocab_size"], shape["hidden_size"])
+        shapes = {"model.embed_tokens.weight": table}
+        for layer in range(shape["num_hidden_layers"]):
+            for part, size in builder._layer_shapes(values).items():
+                shapes[f"model.layers.{layer}.{part}"] = size
+        shapes["model.norm.weight"] = (shape["hidden_size"],)
+        if not values["tie_word_embeddings"]:
+            shapes["lm_head.weight"] = table
+        _write_random(builder, folder / "model.safetensors", shapes)
         return folder
 
-    return make
+    return write
 
 
 def _widened(tokenizer, tokens):
@@ -100,7 +111,7 @@ def _widened(tokenizer, tokens):
     return tokenizer
 
 
-def _write_random(path, builder, shapes):
+def _write_random(builder, path, shapes):
     header, end = {}, 0
     for name, shape in shapes.items():
         size = 2 * int(np.prod(shape))
@@ -111,9 +122,3 @@ def _write_random(path, builder, shapes):
         file.write(builder.container(json.dumps(header).encode(), b""))
         for shape in shapes.values():
             file.write(np.resize(noise, int(np.prod(shape))).tobytes())
-
-
-@pytest.fixture(scope="session")
-def billion(random_qwen2):
-    """1.08 B bfloat16 weights in the shape of a qwen2."""
-    return random_qwen2("billion", SHAPE)

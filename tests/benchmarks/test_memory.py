@@ -47,9 +47,11 @@ HALF_BILLION = {
 
 
 @pytest.fixture(scope="session")
-def half_billion(random_qwen2):
+def half_billion(random_checkpoint):
     """Random weights in the shape of Qwen2.5-0.5B, its tokenizer as large."""
-    return random_qwen2("half-billion", HALF_BILLION, tokens=HALF_BILLION["vocab_size"])
+    return random_checkpoint(
+        "half-billion", "qwen2", HALF_BILLION, tokens=HALF_BILLION["vocab_size"]
+    )
 
 
 @pytest.mark.parametrize("name", ["F16", "Q8_0", "Q4_K_M"])

@@ -36,6 +36,43 @@ def test_coverage_of_the_mean():
     assert 0.91 <= below <= 0.995
 
 
+@pytest.mark.parametrize("documents", [16, 240])
+def test_the_upper_bound_of_a_mean_holds_for_few_and_for_many(documents):
+    above = 0
+    for seed in range(200):
+        document, values = sample(np.random.default_rng(seed), documents, 40, 0.5)
+        found = Bootstrap(document, replicates=400, seed=seed).mean(values)
+        above += found.upper >= np.exp(0.625)
+    assert 0.9 <= above / 200 <= 0.99  # nominal 0.95, standard error 0.015
+
+
+def test_coverage_of_a_rate_that_differs_by_document():
+    """Shares of 2% by document from a beta distribution: 64 documents of 100 tokens."""
+    above = below = 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        document = np.repeat(np.arange(64, dtype=np.int32), 100)
+        events = rng.random(6400) < rng.beta(1, 49, 64)[document]
+        found = Bootstrap(document, replicates=400, seed=seed).rate(events, unseen=True)
+        above += found.upper >= 0.02
+        below += found.lower <= 0.02
+    assert 0.89 <= above / 200 <= 0.99  # from above it is a little short: rates are skewed too
+    assert 0.91 <= below / 200 <= 1.0
+
+
+def test_a_higher_confidence_is_kept_more_often():
+    """As a look of several needs it: at 98.3% the bound must fail far less than at 95%."""
+    missed = {0.95: 0, 1 - 0.05 / 3: 0}
+    for seed in range(200):
+        document, values = sample(np.random.default_rng(seed), 64, 40, 0.5)
+        for confidence in missed:
+            sampled = Bootstrap(document, replicates=300, seed=seed, confidence=confidence)
+            missed[confidence] += sampled.mean(values).upper < np.exp(0.625)
+    low, high = missed.values()
+    assert high <= 0.05 * 200
+    assert high < low
+
+
 def test_tokens_of_one_document_are_not_independent():
     """Where documents differ, bounds must be far wider than independent tokens would give."""
     document, values = sample(np.random.default_rng(2), 100, 100, 1.0)

@@ -9,7 +9,8 @@ import pytest
 
 from edgepack.errors import UsageError
 from edgepack.fidelity.bootstrap import Interval
-from edgepack.fidelity.gates import PROFILES, judge, profile
+from edgepack.fidelity.gates import checks, judge
+from edgepack.fidelity.limits import MEANINGS, PROFILES, SpanLimits, profile
 from edgepack.fidelity.metrics import Metrics
 
 BALANCED = profile("balanced")
@@ -143,13 +144,22 @@ def test_logits_that_are_not_finite_fail():
     assert found.reasons == ("logits are not finite at 3 tokens",)
 
 
-@pytest.mark.parametrize(
-    "figures", [{"kl_mean": at(1.01, 1)}, {"top1": at(0.49, 0.4)}, {"kl_mean": at(nan)}]
-)
-def test_models_that_have_nothing_in_common_are_an_invalid_measurement(figures):
+def test_models_that_have_nothing_in_common_are_an_invalid_measurement():
+    figures = {"kl_mean": at(1.01, 1), "top1": at(0.49, 0.4)}
     found = judge(replace(perfect(), **figures), [], profile("aggressive"))
-    assert found.verdict == "fail"
+    assert (found.verdict, found.invalid) == ("fail", True)
     assert "invalid measurement" in found.reasons[0]
+
+
+@pytest.mark.parametrize("figures", [{"kl_mean": at(1.01, 0)}, {"top1": at(0.49, 0)}])
+def test_a_crude_version_of_the_model_is_a_failure_and_no_invalid_measurement(figures):
+    found = judge(replace(perfect(), **figures), [], profile("aggressive"))
+    assert (found.verdict, found.invalid) == ("fail", False)
+
+
+def test_a_sample_without_one_finite_token_fails():
+    found = judge(replace(perfect(), kl_mean=at(nan)), [], BALANCED, non_finite=9)
+    assert (found.verdict, found.reasons[0]) == ("fail", "logits are not finite at 9 tokens")
 
 
 def test_a_measured_floor_lifts_the_mean_of_convert_alone():
@@ -172,3 +182,35 @@ def test_first_choices_in_the_prompt_are_not_gated_but_distances_are():
     assert judge(perfect(), spans, BALANCED).verdict == "pass"
     spans = (replace(perfect("prompt"), kl_mean=at(0.2)),)
     assert judge(perfect(), spans, BALANCED).verdict == "fail"
+
+
+def test_every_gate_is_explained():
+    for limits in PROFILES:
+        for check in checks(perfect(), limits):
+            assert check.meaning == MEANINGS[check.figure]
+
+
+def test_an_undecided_verdict_says_how_many_more():
+    found = judge(replace(perfect(), kl_mean=at(0.045, 0.01)), [], BALANCED)
+    assert found.verdict == "inconclusive"
+    assert found.more_documents == 300  # 100 documents, four times
+    assert found.reasons[0].endswith("limit 0.05; about 300 more documents would decide")
+    agreement = judge(replace(perfect(), top1=at(0.92, 0.02)), [], BALANCED)
+    assert agreement.more_documents == 300
+    at_limit = judge(replace(perfect(), kl_mean=at(0.05, 0.01)), [], BALANCED)
+    assert at_limit.more_documents is None
+    assert "too close to the limit" in at_limit.reasons[0]
+
+
+def test_a_percentile_without_a_bound_asks_for_the_tokens_that_give_one():
+    sample = perfect(tokens=1500, documents=64)
+    found = judge(replace(sample, kl_p999=Interval(0.3, 0.1, inf)), [], BALANCED)
+    assert found.more_documents == 64  # 2,995 tokens, of 23 and a half a document
+
+
+def test_limits_of_a_span_are_its_own():
+    own = replace(BALANCED, spans={"think": SpanLimits(kl_mean=0.01)})
+    think = replace(perfect("think"), kl_mean=at(0.02))
+    assert judge(perfect(), [think], BALANCED).verdict == "pass"
+    assert judge(perfect(), [think], own).verdict == "fail"
+    assert judge(perfect(), [replace(think, scope="answer")], own).verdict == "pass"

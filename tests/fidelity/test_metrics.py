@@ -40,6 +40,15 @@ def test_one_token_by_hand():
     assert (found.document, found.position) == ([3], [1])
 
 
+def test_entropy_confidence_and_a_temperature_by_hand():
+    """At T = 2 odds of 9 to 1 are odds of 3 to 1, and odds of 1 to 1 stay."""
+    found = score(rows((0.9, 0.1)), rows((0.5, 0.5)), document(0, 0), 0, temperature=2.0)
+    assert found.kl_tempered == pytest.approx(0.75 * log(1.5) + 0.25 * log(0.5), abs=1e-6)
+    assert found.kl == pytest.approx(0.9 * log(1.8) + 0.1 * log(0.2), abs=1e-6)
+    assert found.entropy == pytest.approx(-0.9 * log(0.9) - 0.1 * log(0.1), abs=1e-6)
+    assert found.confidence == pytest.approx(0.9, abs=1e-7)
+
+
 def test_forward_and_reverse_differ():
     found = score(rows((0.9, 0.1)), rows((0.5, 0.5)), document(0, 0), 0)
     assert found.kl == pytest.approx(0.9 * log(1.8) + 0.1 * log(0.2), abs=1e-6)
@@ -79,6 +88,15 @@ def test_properties(p, q, shift):
     # Logits are known up to a constant; float32 storage of the shifted ones is what is lost.
     shifted = score(p, q + np.float32(shift), ids, 0)
     np.testing.assert_allclose(shifted.kl, found.kl, atol=0.02)
+    assert (found.entropy >= 0).all()
+    assert (found.entropy <= log(7) + 1e-12).all()
+    assert (found.confidence >= 1 / 7 - 1e-12).all()
+    assert (found.confidence <= 1).all()
+    np.testing.assert_array_equal(found.kl_tempered, found.kl)  # at T = 1
+    softened = score(p, q, ids, 0, temperature=4.0)
+    assert (softened.kl_tempered >= 0).all()
+    scaled = score(p / np.float32(4), q / np.float32(4), ids, 0)  # powers of two: nothing is lost
+    np.testing.assert_allclose(softened.kl_tempered, scaled.kl, atol=1e-12)
     swapped = score(q, p, ids, 0)
     np.testing.assert_allclose(swapped.kl, found.reverse_kl, atol=1e-12)
 
@@ -127,6 +145,10 @@ def test_summary_by_hand():
     assert overall.top1.value == pytest.approx(0.99)
     assert overall.hard_flips.value == pytest.approx(0.01)
     assert overall.alpha == pytest.approx(1 - 0.7 / 100, rel=1e-6)
+    assert overall.reference_nll == pytest.approx(-log(0.8), rel=1e-6)
+    assert overall.candidate_nll == pytest.approx(-0.99 * log(0.8) - 0.01 * log(0.1), rel=1e-6)
+    assert overall.entropy == pytest.approx(-0.8 * log(0.8) - 0.2 * log(0.1), rel=1e-6)
+    assert overall.kl_p95 == pytest.approx(0, abs=1e-9)
     assert exp(overall.ln_ppl_ratio.value * 1000) == pytest.approx(8**10, rel=1e-2)
     assert overall.kl_p99.value == pytest.approx(0, abs=1e-9)
     assert overall.kl_p999.value == pytest.approx(kl, rel=1e-5)

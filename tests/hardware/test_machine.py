@@ -151,3 +151,33 @@ def test_a_place_has_its_processors_compute():
     places = replace(host, accelerators=(counted,)).places
     assert [place.compute.value for place in places] == [7, 1]
     assert HOST.places[0].compute == NOTHING
+
+
+def test_what_is_taken_is_taken_from_its_own_place():
+    def known(value):
+        return Figure(value, "profile")
+
+    def card(name, unified=False):
+        return Accelerator(name, "nvidia", known(100), known(100), known(1), unified)
+
+    plain = hardware(known(500), card("one"), card("one"), card("two"))
+    left = plain.without([("one", 30), ("one", 40), ("CPU", 50)])
+    assert [a.usable.value for a in left.accelerators] == [70, 60, 100]
+    assert left.available.value == 450
+    shared = hardware(known(500), card("chip", unified=True))
+    assert shared.without([("chip", 30)]).available.value == 470
+    assert shared.without([("CPU", 30)]).accelerators[0].usable.value == 70
+
+
+def hardware(available, *accelerators):
+    unknown = Figure(None, "unknown")
+    return Hardware(
+        name="test",
+        cpu=Cpu(unknown, (), unknown),
+        memory=available,
+        available=available,
+        bandwidth=unknown,
+        accelerators=accelerators,
+        unified_memory=any(a.unified for a in accelerators),
+        disk_free=unknown,
+    )

@@ -102,9 +102,7 @@ def test_quantizing_the_cache_buys_context(decoders):
 
 def test_a_context_beyond_the_trained_one_is_noted(decoder_of, device):
     verdict = fit(decoder_of(), scheme("F16"), device(GIB, GB), Deployment(4096))
-    assert verdict.notes == (
-        "a context of 4096 is beyond the 2048 tokens the model was trained on",
-    )
+    assert verdict.notes == ("a context of 4096 is beyond the 2048 tokens the model takes",)
     assert verdict.longest_context == 2048
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from edgepack.errors import Missing
 from edgepack.hardware import Accelerator, Cpu, Figure, Hardware
 from edgepack.memory import Deployment, Load, Loads, Part, decode_speed, footprint, place
 from edgepack.memory.layers import LayerBytes, OuterBytes
@@ -156,3 +157,33 @@ def test_nothing_is_lost_on_the_way(decoders):
 
 def test_memory_that_nobody_knows_leaves_none_and_wants_none():
     assert Part(machine(None, 1).host, 10, 1, 1).headroom == 0
+
+
+def test_experts_left_on_several_cards_are_divided_by_what_they_hold():
+    """Without their experts the first layers are light: the first card takes more of them."""
+    placement = place(load(experts=400), machine(50000, 1500, 1500))
+    first, second, host = placement.parts
+    assert placement.kind == "experts"
+    assert first.layers > second.layers
+    assert abs(first.bytes - second.bytes) <= 500 * GIB
+    assert placement.arguments[-2:] == ("--tensor-split", f"{first.layers},{second.layers}")
+    assert host.experts
+
+
+def test_mlx_runs_on_what_it_has_code_for():
+    apple = machine(5000, 2000, unified=True)
+    cards = replace(machine(5000, 2000), accelerators=_by("amd", machine(5000, 2000)))
+    of_apple = replace(apple, accelerators=_by("apple", apple))
+    assert place(load(), of_apple, "mlx-lm").name == "card 0"
+    assert place(load(), machine(5000, 2000), "mlx-lm").name == "card 0"
+    assert place(load(), cards, "mlx-lm").name == "CPU"
+
+
+@pytest.mark.parametrize("program", ["onnxruntime-genai"])
+def test_a_program_of_the_processor_needs_to_know_its_memory(program):
+    with pytest.raises(Missing, match="whose memory is unknown"):
+        place(load(), machine(None, 2000), program)
+
+
+def _by(vendor, hardware):
+    return tuple(replace(each, vendor=vendor) for each in hardware.accelerators)

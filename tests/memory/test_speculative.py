@@ -27,14 +27,22 @@ def fit(rate):
 
 
 def test_a_pair_has_the_ratio_of_its_speeds():
-    found = pair(fit(10.0), fit(100.0))
+    found = pair(fit(10.0), fit(10.0), fit(100.0))
     assert found.cost == pytest.approx(0.1)
     assert [each.acceptance for each in found.speedups] == list(ACCEPTANCES)
     assert found.fits
 
 
 def test_an_unknown_speed_gives_no_factor():
-    assert pair(fit(None), fit(100.0)).speedups == ()
+    assert pair(fit(None), fit(None), fit(100.0)).speedups == ()
+
+
+def test_a_target_that_the_draft_slows_is_held_against_itself_alone():
+    """Half as fast beside a free draft: at most twice the tokens make up for it."""
+    found = pair(fit(20.0), fit(10.0), fit(1e9))
+    assert found.speedups[0].times == pytest.approx(0.5 * 2, rel=1e-4)
+    assert found.pays
+    assert not pair(fit(20.0), fit(10.0), fit(10.0)).pays
 
 
 def test_vocabularies_may_differ_by_little(decoder_of):

@@ -6,8 +6,8 @@ import pytest
 
 from edgepack.errors import Missing
 from edgepack.fidelity import runtimes
-from edgepack.pipeline import decoders
 from edgepack.pipeline import pack as verb
+from edgepack.pipeline import quantize
 from edgepack.pipeline.choice import Choice
 
 REASONER = str(Path(__file__).parents[2] / "fixtures" / "reasoner")
@@ -16,7 +16,7 @@ REASONER = str(Path(__file__).parents[2] / "fixtures" / "reasoner")
 @pytest.mark.parametrize("form", ["mlx", "onnx"])
 def test_a_runtime_that_is_missing_is_told_before_anything_is_written(tmp_path, monkeypatch, form):
     monkeypatch.setattr(runtimes, "find_spec", lambda name: None)
-    monkeypatch.setattr(decoders, "write", lambda *_: pytest.fail("written"))
+    monkeypatch.setattr(quantize, "write", lambda *_: pytest.fail("written"))
     request = verb.PackRequest(REASONER, tmp_path / "out", Choice((form,), bits=4))
     with pytest.raises(Missing, match="is not installed") as caught:
         verb.pack(request)

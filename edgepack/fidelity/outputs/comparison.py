@@ -73,6 +73,7 @@ def _outputs(
         documents=len(texts),
         tokens=sum(len(text.ids) for text in texts),
         outputs=metrics,
+        gates=judgement.checks,
     )
 
 

@@ -27,15 +27,15 @@ from dataclasses import dataclass
 from math import isnan
 from typing import Final
 
-from edgepack.fidelity.bootstrap import Interval
 from edgepack.fidelity.gates import (
     ENOUGH_DOCUMENTS,
     Check,
     Judgement,
-    Profile,
     at_most,
+    complement,
     rate_check,
 )
+from edgepack.fidelity.limits import Profile
 from edgepack.fidelity.outputs.metrics import OutputMetrics
 
 INVALID_DISTANCE: Final = 0.5
@@ -70,21 +70,20 @@ def judge(metrics: OutputMetrics, limits: Profile, *, non_finite: int = 0) -> Ju
     ]
     undecided = tuple(str(check) for check in found if check.outcome == "undecided")
     if failed:
-        return Judgement("fail", tuple(failed), notes, powered)
+        return Judgement("fail", tuple(failed), notes, powered, tuple(found))
     if undecided:
-        return Judgement("inconclusive", undecided, notes, powered)
-    return Judgement("pass", (), notes, powered)
+        return Judgement("inconclusive", undecided, notes, powered, tuple(found))
+    return Judgement("pass", (), notes, powered, tuple(found))
 
 
 def checks(metrics: OutputMetrics, limits: Profile) -> Iterator[Check]:
     """Every gated figure: distances of vectors; differences and choices of logits."""
-    own = LIMITS[limits.name]
+    own = LIMITS[limits.base or limits.name]
     if metrics.top1 is None:
         figure, interval, limit = "1 - cosine", metrics.distance, own.distance
     else:
         figure, interval, limit = "difference", metrics.difference, own.difference
-        misses = Interval(1 - metrics.top1.value, 1 - metrics.top1.upper, 1 - metrics.top1.lower)
-        outcome = at_most(misses, 1 - limits.top1)
+        outcome = at_most(complement(metrics.top1), 1 - limits.top1)
         yield Check(metrics.kind, "top-1 agreement", metrics.top1, limits.top1, outcome)
     yield Check(metrics.kind, figure, interval, limit, at_most(interval, limit))
     yield rate_check(

@@ -26,13 +26,15 @@ class SpecialIds:
     """What a runtime starts a text with and stops at.
 
     `add_bos` if it does so unasked; None where that is its caller's affair. `stops` are all the
-    tokens that end a turn; None for a runtime that finds others than `eos` by their text.
+    tokens that end a turn, None where they are not known; with `finds_stops` the runtime looks for
+    them by their text, and may have found more than anybody stated.
     """
 
     bos: int | None
     eos: int | None
     add_bos: bool | None
     stops: frozenset[int] | None = None
+    finds_stops: bool = False
 
 
 class Runtime(Protocol):

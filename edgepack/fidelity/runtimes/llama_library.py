@@ -103,6 +103,7 @@ _SIGNATURES: Final[dict[str, tuple[Any, tuple[Any, ...]]]] = {
     "llama_vocab_bos": (_INT, (_HANDLE,)),
     "llama_vocab_eos": (_INT, (_HANDLE,)),
     "llama_vocab_get_add_bos": (_BOOL, (_HANDLE,)),
+    "llama_vocab_is_eog": (_BOOL, (_HANDLE, _INT)),
     "llama_init_from_model": (_HANDLE, (_HANDLE, Parameters)),
     "llama_free": (None, (_HANDLE,)),
     "llama_n_ctx": (ctypes.c_uint32, (_HANDLE,)),

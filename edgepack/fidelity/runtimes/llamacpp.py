@@ -125,6 +125,8 @@ class LlamaCpp(Runtime):
             None if bos == _NO_TOKEN else bos,
             None if eos == _NO_TOKEN else eos,
             library.llama_vocab_get_add_bos(vocab),
+            frozenset(i for i in range(self.vocabulary) if library.llama_vocab_is_eog(vocab, i)),
+            finds_stops=True,
         )
 
     def close(self) -> None:

@@ -40,7 +40,7 @@ from edgepack.formats.protocol import (
     checkpoint_of,
 )
 from edgepack.memory import CACHE_TYPES, Program
-from edgepack.models import Decoder
+from edgepack.models import Decoder, features
 from edgepack.quant.schemes import Scheme, Schemes, gguf
 from edgepack.quant.schemes.mix import GgufScheme
 
@@ -55,6 +55,8 @@ class Gguf:
     program: Program = "llama-cli"
     schemes: Schemes = gguf
     exporter: Exporter | None = None
+    knows = features.PLAIN
+    made_by_others = True
 
     def cache_types(self, decoder: Decoder, scheme: Scheme) -> tuple[str, ...]:
         return ("f16", *(name for name in CACHE_TYPES if name != "f16"))

@@ -28,7 +28,7 @@ from edgepack.formats.protocol import (
     checkpoint_of,
 )
 from edgepack.memory import Program
-from edgepack.models import Decoder
+from edgepack.models import Decoder, features
 from edgepack.models.source import SIDE_FILES
 from edgepack.quant.schemes import Scheme, Schemes, mlx
 from edgepack.quant.schemes.mlx import MlxScheme
@@ -44,6 +44,8 @@ class Mlx:
     program: Program = "mlx-lm"
     schemes: Schemes = mlx
     exporter: Exporter | None = None
+    knows = features.PLAIN
+    made_by_others = True
 
     def cache_types(self, decoder: Decoder, scheme: Scheme) -> tuple[str, ...]:
         """K and V stay in the type that the model calculates in."""

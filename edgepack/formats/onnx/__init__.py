@@ -36,7 +36,7 @@ from edgepack.formats.protocol import (
     checkpoint_of,
 )
 from edgepack.memory import Program
-from edgepack.models import Decoder
+from edgepack.models import Decoder, features
 from edgepack.quant.schemes import Scheme, Schemes, onnx
 
 __all__ = ["Onnx"]
@@ -50,6 +50,8 @@ class Onnx:
     program: Program = "onnxruntime-genai"
     schemes: Schemes = onnx
     exporter: Exporter | None = Exported()
+    knows = features.PLAIN
+    made_by_others = False
 
     def cache_types(self, decoder: Decoder, scheme: Scheme) -> tuple[str, ...]:
         """K and V are what activations are."""

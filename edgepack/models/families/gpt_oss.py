@@ -55,7 +55,7 @@ def decoder(config: Config) -> Decoder:
         ),
     )
     alternating = ((SLIDING, FULL)[index % 2] for index in range(depth(config)))
-    return assemble(
+    made = assemble(
         config,
         tuple(Layer(of[kind], inner) for kind in layer_kinds(config, KINDS, alternating)),
         weights,
@@ -63,6 +63,8 @@ def decoder(config: Config) -> Decoder:
         epsilon=("rms_norm_eps", 1e-5),
         context_length=config.integer("max_position_embeddings", 131072),
     )
+    method = config.section("quantization_config").text("quant_method", "")
+    return replace(made, native="MXFP4" if method == "mxfp4" else None)
 
 
 def weights(block: Block, layer: Layer) -> Iterator[Weight]:

@@ -48,6 +48,11 @@ USUAL = FAITHFUL
 GROUPS: tuple[int, ...] = ()
 
 
+def native(decoder: Decoder) -> tuple[ExportedScheme, ...]:
+    """None: nothing that was released quantized stays as it was."""
+    return ()
+
+
 def scheme(name: str, *, plain: bool = False) -> ExportedScheme:
     """The scheme called `name`, in any case. Raises UsageError with the nearest known name.
 

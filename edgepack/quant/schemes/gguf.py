@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from edgepack.errors import UsageError, unknown
+from edgepack.models.decoder import Decoder
 from edgepack.quant.ggml import STORED
 from edgepack.quant.schemes.mix import GgufScheme
 from edgepack.quant.schemes.rules import (
@@ -201,6 +202,12 @@ SPECIAL: tuple[GgufScheme, ...] = (
 SCHEMES: Mapping[str, GgufScheme] = MappingProxyType({s.name: s for s in FAITHFUL + SPECIAL})
 
 GROUPS: tuple[int, ...] = ()
+
+
+def native(decoder: Decoder) -> tuple[GgufScheme, ...]:
+    """MXFP4_MOE for experts that were released in MXFP4: there it loses nothing of them."""
+    return (SCHEMES["MXFP4_MOE"],) if decoder.native == "MXFP4" else ()
+
 
 USUAL: tuple[GgufScheme, ...] = tuple(
     SCHEMES[name] for name in ("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")

@@ -147,6 +147,11 @@ USUAL: tuple[MlxScheme, ...] = (
 """The schemes people mean by a number of bits."""
 
 
+def native(decoder: Decoder) -> tuple[MlxScheme, ...]:
+    """None: nothing that was released quantized stays as it was."""
+    return ()
+
+
 def scheme(name: str, *, plain: bool = False) -> MlxScheme:
     """The scheme called `name`, in any case. Raises UsageError with the nearest known name."""
     for known in FAITHFUL:

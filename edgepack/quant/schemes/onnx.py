@@ -90,6 +90,11 @@ USUAL: tuple[OnnxScheme, ...] = tuple(
 """The schemes people mean by a number of bits."""
 
 
+def native(decoder: Decoder) -> tuple[OnnxScheme, ...]:
+    """None: nothing that was released quantized stays as it was."""
+    return ()
+
+
 def scheme(name: str, *, plain: bool = False) -> OnnxScheme:
     """The scheme called `name`, in any case. Raises UsageError with the nearest known name.
 

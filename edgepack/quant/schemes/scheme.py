@@ -54,6 +54,10 @@ class Schemes(Protocol):
         """What people mean by a number of bits, most faithful first."""
         ...
 
+    def native(self, decoder: Decoder) -> tuple[Scheme, ...]:
+        """Schemes that store what `decoder` was released quantized in as it was."""
+        ...
+
     @property
     def GROUPS(self) -> tuple[int, ...]:  # noqa: N802
         """How many weights may share a scale; none where blocks have fixed sizes."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgepack.fidelity.bootstrap import Interval
-from edgepack.fidelity.gates import profile
+from edgepack.fidelity.limits import profile
 from edgepack.fidelity.outputs.gates import LIMITS, judge
 from edgepack.fidelity.outputs.metrics import OutputScores, score, summarize
 

@@ -1,0 +1,52 @@
+"""How an artifact says that conversations are written: its chat template, its special tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from edgepack.formats.gguf.inspection import read_parts
+from edgepack.formats.gguf.values import Array
+from edgepack.models.tokenizer import read_tokenizer
+
+_SPECIAL: Final = {
+    "bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """`template` is None where there is none; `special` as a template names them.
+
+    `tokens` are the vocabulary in order of id.
+    """
+
+    template: str | None
+    special: Mapping[str, str]
+    tokens: tuple[str, ...]
+
+
+def read_dialect(entry: Path, vocabulary: int) -> Dialect:
+    """That of the artifact at `entry`, a GGUF or a file in a folder of tokenizer files.
+
+    Raises as reading these does.
+    """
+    if entry.suffix == ".gguf":
+        return _of_gguf(entry)
+    found = read_tokenizer(entry.parent, vocabulary)
+    return Dialect(found.chat_template, found.special, found.tokens)
+
+
+def _of_gguf(entry: Path) -> Dialect:
+    values = read_parts(entry)[entry].values
+    listed = values.get("tokenizer.ggml.tokens")
+    tokens = tuple(map(str, listed.elements())) if isinstance(listed, Array) else ()
+    ids = {name: values.get(f"tokenizer.ggml.{key}_token_id") for name, key in _SPECIAL.items()}
+    template = values.get("tokenizer.chat_template")
+    return Dialect(
+        template if isinstance(template, str) else None,
+        {n: tokens[i] for n, i in ids.items() if isinstance(i, int) and 0 <= i < len(tokens)},
+        tokens,
+    )
