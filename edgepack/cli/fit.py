@@ -11,6 +11,7 @@ from edgepack.cli.options import size, target
 from edgepack.cli.output import Answer, command
 
 if TYPE_CHECKING:
+    from edgepack.hardware import Hardware
     from edgepack.memory import Fit
     from edgepack.pipeline.drafts import Paired
     from edgepack.pipeline.fit import FitTable
@@ -34,6 +35,19 @@ def fit(
     slots: given.Slots = None,
     program: Annotated[
         str | None, typer.Option(metavar="NAME", help="GGUF: llama-cli or llama-server.")
+    ] = None,
+    ubatch: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, max=given.MOST, help="GGUF: tokens of one pass [512]."),
+    ] = None,
+    no_flash_attention: Annotated[
+        bool, typer.Option("--no-flash-attention", help="GGUF: without flash attention.")
+    ] = False,
+    no_unified: Annotated[
+        bool, typer.Option("--no-unified", help="GGUF: each slot has a cache of its own.")
+    ] = False,
+    projector: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Of a multimodal model's projector: 800M.")
     ] = None,
     require: Annotated[
         str | None,
@@ -67,7 +81,10 @@ def fit(
     asked = overrides(tensor_type, output_type, embedding_type, pure=pure)
     choice = Choice(tuple(to), scheme, bits, group, False, asked, imatrix)
     place = target(device, size(memory), bandwidth)
-    settings = verb.Settings(ctx, kv, slots, program)
+    settings = verb.Settings(
+        ctx, kv, slots, program, ubatch, not no_flash_attention, not no_unified,
+        size(projector) or 0,
+    )  # fmt: skip
     if measure:
         if model is None or draft is not None:
             raise UsageError("--measure runs one model", "name it, and no --draft")
@@ -106,7 +123,11 @@ def table_data(answer: FitTable) -> dict[str, Any]:
     return {
         "model": answer.model,
         "parameters": answer.parameters,
+        "context_length": answer.context_length,
         "device": answer.hardware.name,
+        "hardware": _hardware_data(answer.hardware),
+        "required": plain(answer.asked),
+        "cache": plain(answer.cache),
         "fits": [
             {
                 "format": row.form.name,
@@ -120,6 +141,17 @@ def table_data(answer: FitTable) -> dict[str, Any]:
     }
 
 
+def _hardware_data(hardware: Hardware) -> dict[str, Any]:
+    """The device's figures, and where of it a model can run, best first."""
+    from edgepack.cli.plain import plain
+
+    return {
+        **plain(hardware),
+        "places": plain(hardware.places),
+        "cards": plain(hardware.cards),
+    }
+
+
 def _pair_data(each: Paired) -> dict[str, Any]:
     from edgepack.cli.plain import plain
 
@@ -128,6 +160,7 @@ def _pair_data(each: Paired) -> dict[str, Any]:
         "scheme": each.scheme,
         "fits": each.pair.fits,
         "cost": each.pair.cost,
+        "total": each.total,
         "target": fit_data(each.pair.target),
         "draft": fit_data(each.pair.draft),
         "speedups": plain(each.pair.speedups),
@@ -136,9 +169,13 @@ def _pair_data(each: Paired) -> dict[str, Any]:
 
 def _ranking_data(ranking: Ranking) -> dict[str, Any]:
     from edgepack.cli.plain import plain
+    from edgepack.memory.requirements import shortfalls
 
     return {
         "device": ranking.hardware.name,
+        "hardware": _hardware_data(ranking.hardware),
+        "context": ranking.context,
+        "required": plain(ranking.asked),
         "considered": ranking.considered,
         "models": [
             {
@@ -148,6 +185,7 @@ def _ranking_data(ranking: Ranking) -> dict[str, Any]:
                 "format": each.weighed.form.name,
                 "deployment": plain(each.weighed.deployment),
                 **fit_data(each.weighed.fit),
+                "unmet": list(shortfalls(each.weighed.fit, ranking.asked)),
             }
             for each in ranking.models
         ],

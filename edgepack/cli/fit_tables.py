@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from math import floor, log10
 from typing import TYPE_CHECKING
 
 from edgepack.cli.tables import table, write
@@ -52,7 +53,8 @@ def fitted(answer: FitTable) -> None:
         write(table(headings, [(fit.scheme, *(COLUMNS[c](fit) for c in shown)) for fit in fits]))
     if answer.pairs:
         _paired(answer.pairs)
-    write(*dict.fromkeys(f"note: {note}" for row in answer.rows for note in row.fit.notes))
+    notes = [note for row in answer.rows for note in row.fit.notes]
+    write(*dict.fromkeys(f"note: {note}" for note in (*notes, *answer.hardware.notes)))
 
 
 def ranked(answer: Ranking) -> None:
@@ -77,6 +79,7 @@ def ranked(answer: Ranking) -> None:
     context = f"at a context of {answer.context:,}, or of what they take"
     write(f"{len(rows)} of {answer.considered} models, {context}")
     write(*(f"note: {name} is left out: {reason}" for name, reason in answer.left_out))
+    write(*(f"note: {note}" for note in answer.hardware.notes))
 
 
 def _paired(pairs: Sequence[Paired]) -> None:
@@ -87,7 +90,7 @@ def _paired(pairs: Sequence[Paired]) -> None:
         (
             each.scheme,
             format_bytes(each.pair.draft.footprint.total),
-            format_bytes(each.pair.draft.footprint.total + each.pair.target.footprint.total),
+            format_bytes(each.total),
             "yes" if each.pair.fits else "NO",
             *(f"{s.times:.1f}x, {s.drafted}" for s in each.pair.speedups),
         )
@@ -145,5 +148,7 @@ def speed_range(speed: Speed | None) -> str:
 
 
 def rate(tokens: float) -> str:
-    """Slow ones with a digit more: 0.6 is not 1."""
-    return f"{tokens:,.0f}" if tokens >= 10 else f"{tokens:.1f}"
+    """Two digits that count, or more: 0.6 is not 1, and 0.00012 is not 0."""
+    if tokens >= 10 or not tokens:
+        return f"{tokens:,.0f}"
+    return f"{tokens:.{max(1, 1 - floor(log10(tokens)))}f}"

@@ -32,7 +32,9 @@ Context = Annotated[
     int | None,
     typer.Option("--ctx", metavar="N", min=1, max=MOST, help="Context in tokens [4096]."),
 ]
-Cache = Annotated[str | None, typer.Option("--kv", metavar="TYPE", help="Type of the KV cache.")]
+Cache = Annotated[
+    str | None, typer.Option("--kv", metavar="TYPE", help="Type of the KV cache, or K,V.")
+]
 Slots = Annotated[
     int | None,
     typer.Option(metavar="N", min=1, max=MOST, help="Sequences served at once [1; server 4]."),

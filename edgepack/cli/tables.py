@@ -106,7 +106,8 @@ def hardware(found: Hardware) -> None:
     for index, place in enumerate(found.places):
         label = f"or, on the {place.name}" if index else "a model may occupy"
         rows.append((label, figure(place.memory, "bytes")))
-    write(found.name, table(("", ""), rows, left=2))
+    notes = [f"note: {note}" for note in found.notes]
+    write(found.name, table(("", ""), rows, left=2), *notes)
 
 
 def fidelity(report: FidelityReport) -> None:

@@ -13,6 +13,11 @@ from edgepack.hardware.machine import Figure, Hardware, figure
 from edgepack.hardware.memory import main_memory
 from edgepack.hardware.sheets import with_sheet_figures
 
+BUSY = (
+    "the bandwidth was measured while the machine was busy, and may be higher; "
+    "--bandwidth states it"
+)
+
 
 def detect(
     *, measure_bandwidth: bool = True, path: Path | None = None, host: Host | None = None
@@ -28,6 +33,7 @@ def detect(
     bandwidth: Figure[int] = Figure(None, "unknown")
     if measure_bandwidth:
         bandwidth = measured_bandwidth(host, cpu.physical_cores.value or 1, available.value)
+    busy = bandwidth.value is not None and host.load() > 1
     accelerators = tuple(with_sheet_figures(a) for a in read_accelerators(host))
     # An Apple chip is processor and accelerator under one name: say it once.
     names = dict.fromkeys([cpu.model.value or "unknown CPU", *(a.name for a in accelerators)])
@@ -40,6 +46,7 @@ def detect(
         accelerators=accelerators,
         unified_memory=any(a.unified for a in accelerators),
         disk_free=_disk_free(path or Path()),
+        notes=(BUSY,) if busy else (),
     )
 
 

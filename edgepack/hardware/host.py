@@ -33,6 +33,15 @@ def run_program(command: Sequence[str]) -> str:
     return finished.stdout.decode("utf-8", "replace")
 
 
+def load() -> float:
+    """Programs that want to run, for each processor of the machine, over the last minute; 0 where
+    the system does not count them."""
+    try:
+        return os.getloadavg()[0] / (os.cpu_count() or 1)
+    except (AttributeError, OSError):  # Windows has none
+        return 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """Paths are relative to `root`, the root of the file system: `proc/cpuinfo`."""
@@ -40,6 +49,7 @@ class Host:
     platform: str = sys.platform
     root: Path = Path("/")
     run: Callable[[Sequence[str]], str] = run_program
+    load: Callable[[], float] = load
 
     def text(self, path: str) -> str | None:
         """The file's text without surrounding white space and NULs, or None if unreadable."""

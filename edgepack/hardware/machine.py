@@ -95,7 +95,7 @@ class Hardware:
     """One device. `memory` and `available` are the host's; a container's limit is the truth.
 
     `accelerators` holds each card of a kind: two of them are two entries. One that is `closed`
-    takes no graphics card.
+    takes no graphics card. `notes` say what to think of its figures.
     """
 
     name: str
@@ -108,6 +108,7 @@ class Hardware:
     disk_free: Figure[int]
     npus: tuple[Npu, ...] = ()
     closed: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def accelerator(self) -> Accelerator | None:

@@ -15,6 +15,9 @@ DEFAULT_CONTEXT = 4096
 MLX_PREFILL_STEP = 2048
 """Tokens of a prompt that mlx-lm reads at once (`prefill_step_size` of its generate_step)."""
 
+MICRO_BATCH = 512
+"""Tokens that llama.cpp takes through a model at once unless told otherwise."""
+
 CONTEXT_STEP = 256
 """llama.cpp rounds KV caches up to a multiple of this many cells; mlx-lm's grow by as many."""
 
@@ -73,7 +76,7 @@ class Deployment:
     kv_type_v: str = "f16"
     slots: int = 1
     unified: bool = True
-    micro_batch: int = 512
+    micro_batch: int = MICRO_BATCH
     flash_attention: bool = True
     program: Program = "llama-cli"
 

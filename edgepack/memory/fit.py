@@ -85,15 +85,23 @@ class Fit:
         )
 
 
-def fit(decoder: Decoder, scheme: Scheme, hardware: Hardware, deployment: Deployment) -> Fit:
+def fit(
+    decoder: Decoder,
+    scheme: Scheme,
+    hardware: Hardware,
+    deployment: Deployment,
+    projector_bytes: int = 0,
+) -> Fit:
     """Weigh one scheme on the best placement that holds it, else on the largest memory.
+
+    `projector_bytes` are those of a multimodal model's projector, a file of its own.
 
     Raises Missing if the device's memory is unknown, UsageError for a cache type that does not
     suit the decoder's heads.
     """
     check_memory(hardware)
     scheme = Assigned.to(decoder, scheme)
-    loads = Loads(decoder, scheme, deployment)
+    loads = Loads(decoder, scheme, deployment, projector_bytes)
 
     def placed(context: int) -> Placement:
         load = loads.at(replace(deployment, context=context))
@@ -105,7 +113,7 @@ def fit(decoder: Decoder, scheme: Scheme, hardware: Hardware, deployment: Deploy
         scheme=scheme.name,
         bits=scheme.bits,
         context=deployment.context,
-        footprint=footprint(decoder, scheme, deployment),
+        footprint=footprint(decoder, scheme, deployment, projector_bytes),
         placement=placement,
         longest_context=longest_context(decoder, lambda context: placed(context).fits),
         decode=decode_speed(placement),

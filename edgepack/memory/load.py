@@ -29,7 +29,8 @@ HALF: Final = 16  # bits
 class Load:
     """What is divided, in bytes. `read` and `experts_read` are those of each layer, without its
     routed experts and of them, that one token passes; `beside` is what the process keeps in main
-    memory whatever lies elsewhere: logits, tokenizer, code, second copies."""
+    memory whatever lies elsewhere: logits, tokenizer, code, second copies. `projector`, what
+    a model sees or hears with, lies whole on the first card (llama.cpp's mmproj)."""
 
     layers: tuple[LayerBytes, ...]
     read: tuple[int, ...]
@@ -37,12 +38,13 @@ class Load:
     outer: OuterBytes
     compute: int
     beside: int
+    projector: int = 0
 
     @property
     def total(self) -> int:
         """All of it in one memory."""
         layers = sum(layer.total for layer in self.layers)
-        return layers + self.outer.total + self.compute + self.beside
+        return layers + self.outer.total + self.compute + self.beside + self.projector
 
     @property
     def logits(self) -> int:
@@ -70,9 +72,11 @@ class Assigned:
 class Loads:
     """The loads of one decoder under one scheme, for deployments of one program."""
 
-    def __init__(self, decoder: Decoder, scheme: Scheme, deployment: Deployment) -> None:
+    def __init__(
+        self, decoder: Decoder, scheme: Scheme, deployment: Deployment, projector_bytes: int = 0
+    ) -> None:
         """Raises UsageError for a cache type that does not suit the decoder's heads."""
-        self._decoder = decoder
+        self._decoder, self._projector = decoder, projector_bytes
         # onnxruntime multiplies no float16: it holds, and reads, float32
         widened = deployment.program in WIDENING and scheme.bits == HALF
         self._width = 2 if widened else 1
@@ -102,6 +106,7 @@ class Loads:
             outer=self._outer,
             compute=compute_bytes(self._decoder, deployment),
             beside=self._beside + output_bytes(self._decoder, deployment),
+            projector=self._projector,
         )
 
 

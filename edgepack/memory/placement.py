@@ -198,6 +198,7 @@ def divide(
         read = sum(load.read[start:stop]) + sum(load.experts_read[max(start, experts) : stop])
         parts.append(Part(card, size, stop - start, read))
         start = stop
+    parts[0] = replace(parts[0], bytes=parts[0].bytes + load.projector)
     last = parts[-1]  # which calculates the logits
     size, read = last.bytes + load.logits, last.read + load.logits
     parts[-1] = replace(last, bytes=size, read=read)

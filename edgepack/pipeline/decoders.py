@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edgepack.fidelity import FidelityReport, Profile
     from edgepack.formats import Artifact, Options, Weights
     from edgepack.hardware import Hardware
+    from edgepack.memory.law import CacheGroup
     from edgepack.models import Checkpoint
     from edgepack.pipeline.choice import Choice, Chosen
     from edgepack.pipeline.fit import Settings, Weighed
@@ -35,6 +36,12 @@ class DecoderWork:
         self.name, self._decoder = models.read_decoder(source)
         self.parameters = self._decoder.parameters
         self.context_length = self._decoder.context_length
+
+    @property
+    def cache(self) -> tuple[CacheGroup, ...]:
+        from edgepack.memory.law import cache_law
+
+        return cache_law(self._decoder)
 
     @cached_property
     def model(self) -> Checkpoint:

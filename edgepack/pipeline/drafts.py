@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from edgepack import models
 from edgepack.errors import UsageError
 from edgepack.hardware import Hardware
+from edgepack.memory.law import PROCESS_BYTES
 from edgepack.memory.speculative import Pair, pair, vocabularies_differ
 from edgepack.pipeline.choice import Choice
 from edgepack.pipeline.fit import Settings, table
@@ -14,11 +15,12 @@ from edgepack.pipeline.fit import Settings, table
 
 @dataclass(frozen=True, slots=True)
 class Paired:
-    """One format's scheme, of both models."""
+    """One format's scheme, of both models; `total` is the bytes of the one process with both."""
 
     format: str
     scheme: str
     pair: Pair
+    total: int
 
 
 def paired(
@@ -34,11 +36,15 @@ def paired(
     if refusal:
         raise UsageError(f"{draft} cannot draft for {target}: {refusal}", "take one of its family")
     found = []
-    for row in table(small, hardware, settings, choice):
+    blind = replace(settings, projector_bytes=0)  # a draft sees only tokens
+    for row in table(small, hardware, blind, choice):
         named = f"{row.form.name}:{row.scheme.name}"
         only = replace(choice, to=(named,), scheme=None, bits=None, group=None)
         taken = [(part.place.name, part.bytes) for part in row.fit.placement.parts]
         (alone,) = table(large, hardware, settings, only)
         (beside,) = table(large, hardware.without(taken), settings, only)
-        found.append(Paired(row.form.name, row.scheme.name, pair(alone.fit, beside.fit, row.fit)))
+        both = beside.fit.footprint.total + row.fit.footprint.total
+        total = both - PROCESS_BYTES[row.deployment.program]
+        together = pair(alone.fit, beside.fit, row.fit)
+        found.append(Paired(row.form.name, row.scheme.name, together, total))
     return tuple(found)

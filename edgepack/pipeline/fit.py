@@ -12,6 +12,8 @@ from edgepack.errors import DoesNotFit, UsageError, unknown
 from edgepack.formats import Format
 from edgepack.hardware import Hardware
 from edgepack.memory import CACHE_TYPES, DEFAULT_CONTEXT, Deployment, Fit, Program
+from edgepack.memory.deployment import MICRO_BATCH
+from edgepack.memory.law import CacheGroup
 from edgepack.memory.placement import DIVIDING
 from edgepack.memory.requirements import (
     Requirement,
@@ -41,18 +43,39 @@ AUTO_BITS = 8
 class Settings:
     """What was asked of the runtime; None means its default, or the trained context.
 
-    `program` is one of llama.cpp's, for GGUF.
+    `kv_type` is of both caches, or `K,V`. `program` is one of llama.cpp's, for GGUF; so are the
+    `micro_batch`, in tokens, and what is no longer `flash_attention` or `unified`. The bytes of a
+    projector are added to the model's.
     """
 
     context: int | None = None
     kv_type: str | None = None
     slots: int | None = None
     program: str | None = None
+    micro_batch: int | None = None
+    flash_attention: bool = True
+    unified: bool = True
+    projector_bytes: int = 0
 
-    def check(self) -> None:
-        """Raises UsageError for what no model can be asked of, before many are."""
-        if self.kv_type is not None and self.kv_type.lower() not in CACHE_TYPES:
-            raise unknown("KV cache type", self.kv_type, CACHE_TYPES)
+    def check_options(self, forms: Sequence[Format]) -> None:
+        """Raises UsageError for what llama.cpp alone has where it runs none of `forms`."""
+        given = {
+            "--program": self.program is not None,
+            "--ubatch": self.micro_batch is not None,
+            "--no-flash-attention": not self.flash_attention,
+            "--no-unified": not self.unified,
+        }
+        for option in (name for name, said in given.items() if said):
+            if not any(form.program in DIVIDING for form in forms):
+                raise UsageError(
+                    f"{option} is for llama.cpp, which runs nothing that was asked for",
+                    "leave it out, or add --to gguf",
+                )
+
+    def check(self, form: Format) -> None:
+        """Raises UsageError for what no model can be asked of in `form`, before many are."""
+        self.check_options([form])
+        self._planned(form, 1, *self._kinds("f16"))
 
     def reaching(self, context: int | None) -> Settings:
         """The same for a context of at least so many tokens: all figures then hold there."""
@@ -65,15 +88,31 @@ class Settings:
     def deployment(self, decoder: Decoder, form: Format, scheme: Scheme) -> Deployment:
         """Raises UsageError for a cache type that the format's program cannot keep."""
         possible = form.cache_types(decoder, scheme)
-        kv_type = possible[0] if self.kv_type is None else self.kv_type.lower()
-        if kv_type not in possible and kv_type in CACHE_TYPES:
-            raise UsageError(
-                f"{form.program} cannot keep a {kv_type} cache for {scheme.name}",
-                f"it keeps {', '.join(possible)}; leave --kv out, or choose --to gguf",
-            )
-        context, program = self.length(decoder), self._program(form)
+        k, v = self._kinds(possible[0])
+        for kind in (k, v):
+            if kind not in possible and kind in CACHE_TYPES:
+                raise UsageError(
+                    f"{form.program} cannot keep a {kind} cache for {scheme.name}",
+                    f"it keeps {', '.join(possible)}; leave --kv out, or choose --to gguf",
+                )
+        return self._planned(form, self.length(decoder), k, v)
+
+    def _planned(self, form: Format, context: int, k: str, v: str) -> Deployment:
+        program = self._program(form)
         slots = self.slots or SLOTS.get(program, 1)
-        return Deployment(context, kv_type, kv_type, slots, program=program)
+        if program not in DIVIDING:
+            return Deployment(context, k, v, slots, program=program)
+        batch = self.micro_batch or MICRO_BATCH
+        return Deployment(context, k, v, slots, self.unified, batch, self.flash_attention, program)
+
+    def _kinds(self, usual: str) -> tuple[str, str]:
+        """The types of K and of V; `usual` where none was asked for."""
+        if self.kv_type is None:
+            return usual, usual
+        kinds = [kind.strip() for kind in self.kv_type.lower().split(",")]
+        if len(kinds) > 2:
+            raise UsageError(f"--kv {self.kv_type} names {len(kinds)} types", "write K,V: q8_0,f16")
+        return kinds[0], kinds[-1]
 
     def _program(self, form: Format) -> Program:
         if self.program is None or form.program not in DIVIDING:
@@ -96,7 +135,10 @@ class Weighed:
 
 @dataclass(frozen=True, slots=True)
 class FitTable:
-    """One model on one device: a row per format and scheme, most faithful first."""
+    """One model on one device: a row per format and scheme, most faithful first.
+
+    `cache` is the law of its KV cache.
+    """
 
     model: str
     parameters: int
@@ -105,6 +147,7 @@ class FitTable:
     rows: tuple[Weighed, ...]
     asked: tuple[Requirement, ...] = ()
     pairs: tuple[Paired, ...] = ()
+    cache: tuple[CacheGroup, ...] = ()
 
     @property
     def error(self) -> DoesNotFit | None:
@@ -150,13 +193,16 @@ def fit(
     from edgepack.pipeline.drafts import paired
 
     choice.importance()  # counts no bytes, but what is no matrix is refused
+    settings.check_options(choice.formats)
     asked = () if require is None else requirements(require)
     settings = settings.reaching(context_of(asked))
     work = work_on(model)
     hardware = target.hardware()
     rows = work.table(hardware, settings, choice)
     pairs = () if draft is None else paired(model, draft, hardware, settings, choice)
-    return FitTable(work.name, work.parameters, work.context_length, hardware, rows, asked, pairs)
+    return FitTable(
+        work.name, work.parameters, work.context_length, hardware, rows, asked, pairs, work.cache
+    )
 
 
 def table(
@@ -233,7 +279,7 @@ def weighed(
     if beyond and not form.made_by_others:
         features.check_known(decoder, form.knows, f"the {form.name} writer")
     deployment = settings.deployment(decoder, form, scheme)
-    found = memory.fit(decoder, scheme, hardware, deployment)
+    found = memory.fit(decoder, scheme, hardware, deployment, settings.projector_bytes)
     if beyond:
         note = f"edgepack does not write this model yet ({', '.join(beyond)}): files of others do"
         found = replace(found, notes=(*found.notes, note))

@@ -12,6 +12,7 @@ from edgepack.errors import Unsupported, UsageError
 from edgepack.formats import Artifact, Format, Options, Weights
 from edgepack.formats.gguf import Gguf, GgufModel, GgufShape, open_gguf, read_shape
 from edgepack.hardware import Hardware
+from edgepack.memory.law import CacheGroup, cache_law
 from edgepack.models import Source
 from edgepack.pipeline.choice import Choice, Chosen
 from edgepack.pipeline.fit import Settings, Weighed, weighed
@@ -50,6 +51,10 @@ class GgufWork:
     @property
     def context_length(self) -> int:
         return self.shape.decoder.context_length
+
+    @property
+    def cache(self) -> tuple[CacheGroup, ...]:
+        return cache_law(self.shape.decoder)
 
     @property
     def model(self) -> Source:

@@ -106,6 +106,8 @@ def measure(
     opening, writing and running raise. Nothing is left behind.
     """
     _check_asked(target, choice)
+    if settings.projector_bytes:
+        raise UsageError("--measure runs a model without its projector", "leave out --projector")
     llama_library.require()
     asked = () if require is None else requirements(require)
     work, here = work_on(model), _processor(target.hardware())
@@ -117,7 +119,9 @@ def measure(
         decoder = _decoder(work)
         trial = run_trial(entry, row.deployment, here.cpu.physical_cores.value)
         report("measure", 1, 1)
-    table = FitTable(work.name, work.parameters, work.context_length, here, (row,), asked)
+    table = FitTable(
+        work.name, work.parameters, work.context_length, here, (row,), asked, cache=work.cache
+    )
     return _compared(table, trial, decoder)
 
 

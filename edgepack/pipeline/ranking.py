@@ -70,7 +70,7 @@ def rank(
     if others:
         raise UsageError("the catalogue is ranked in one format", "give one --to")
     settings = settings.reaching(context_of(asked))
-    settings.check()
+    settings.check(form)
     hardware = target.hardware()
     names = catalogue.names()
     found, left_out = list[Ranked](), list[tuple[str, str]]()

@@ -17,6 +17,7 @@ from edgepack.formats import Artifact, Exporter, Format, Options, Weights
 from edgepack.hardware import Hardware
 from edgepack.manifest.manifest import weight_bytes
 from edgepack.memory import task
+from edgepack.memory.law import CacheGroup
 from edgepack.models import TaskModel
 from edgepack.models.digest import sha256_of
 from edgepack.pipeline.choice import Choice, Chosen
@@ -38,6 +39,10 @@ class TaskWork:
         self.model = model
         self.name, self.parameters = model.name, model.parameters
         self.context_length = model.context_length
+
+    @property
+    def cache(self) -> tuple[CacheGroup, ...]:
+        return ()
 
     @property
     def weights(self) -> Weights:
@@ -150,6 +155,8 @@ def _context(settings: Settings, longest: int) -> int | None:
     if settings.kv_type is not None or (settings.slots or 1) > 1:
         option = "--slots" if settings.kv_type is None else "--kv"
         raise UsageError(f"{option} was given for a model that keeps no cache", "leave it out")
+    if settings.projector_bytes:
+        raise UsageError("--projector was given for a model that is no decoder", "leave it out")
     if settings.context is not None and settings.context > longest:
         raise UsageError(
             f"--ctx {settings.context}: the model takes {longest} tokens at most", "give fewer"

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from edgepack.fidelity import FidelityReport, Profile
     from edgepack.formats import Artifact, Options, Weights
     from edgepack.hardware import Hardware
+    from edgepack.memory.law import CacheGroup
     from edgepack.models import Source
     from edgepack.pipeline.choice import Choice, Chosen
     from edgepack.pipeline.fit import Settings, Weighed
@@ -54,6 +55,11 @@ class Work(Protocol):
 
     @property
     def context_length(self) -> int: ...
+
+    @property
+    def cache(self) -> tuple[CacheGroup, ...]:
+        """The law of its KV cache; empty where it keeps none."""
+        ...
 
     @property
     def model(self) -> Source:

@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from edgepack.cli.fit_tables import rate
+from edgepack.memory.law import PROCESS_BYTES
+
 
 def test_every_scheme_is_weighed(run, reasoner):
     done = run("fit", reasoner, "--device", "pi5-8gb", "--json")
@@ -133,6 +136,7 @@ def test_a_draft_is_weighed_beside_its_target(run):
         draft["placement"]["parts"][0]["place"]["memory"]["value"]
         - draft["placement"]["parts"][0]["bytes"]
     )
+    assert pair["total"] == target["total"] + draft["total"] - PROCESS_BYTES["llama-cli"]
     assert pair["speedups"][-1]["times"] > pair["speedups"][0]["times"] > 1
     assert "with its draft" in run(*command, "llama-3.2-1b").out
     done = run(*command, "qwen2.5-0.5b")
@@ -240,3 +244,79 @@ def test_an_empty_model_is_not_this_folder(run):
     done = run("fit", "", "--device", "pi5-8gb")
     assert done.code == 2
     assert "MODEL is empty" in done.err
+
+
+@pytest.mark.parametrize(
+    ("tokens", "told"),
+    [
+        (1234.5, "1,234"),
+        (10, "10"),
+        (9.96, "10.0"),
+        (1.26, "1.3"),
+        (0.6, "0.60"),
+        (1.2e-4, "0.00012"),
+    ],
+)
+def test_a_speed_has_two_digits_that_count(tokens, told):
+    assert rate(tokens) == told
+
+
+def test_what_llama_cpp_is_told_changes_what_it_needs(run, reasoner):
+    def needs(*options):
+        command = ("fit", reasoner, "--device", "pi5-8gb", "--scheme", "Q8_0", "--json", *options)
+        return run(*command).result["fits"][0]["footprint"]
+
+    usual = needs()
+    assert needs("--ubatch", "64")["compute"] < usual["compute"]
+    assert needs("--no-flash-attention")["compute"] > usual["compute"]
+    assert needs("--kv", "q8_0,f16")["kv"] * 64 == usual["kv"] * 49  # 34 of 64 bytes, for a half
+    assert needs("--projector", "1M")["weights"] == usual["weights"] + 2**20
+    apart = needs("--slots", "3", "--ctx", "1100", "--no-unified")
+    assert apart["kv"] > needs("--slots", "3", "--ctx", "1100")["kv"]
+
+
+def test_a_projector_lies_on_the_card(run, reasoner):
+    command = (
+        "fit",
+        reasoner,
+        "--device",
+        "rtx-4060 + cpu-32gb-ddr5",
+        "--scheme",
+        "Q8_0",
+        "--json",
+    )
+
+    def parts(*options):
+        (fit,) = run(*command, *options).result["fits"]
+        return [part["bytes"] for part in fit["placement"]["parts"]]
+
+    (card, host), (with_projector, same) = parts(), parts("--projector", "1M")
+    assert (with_projector, same) == (card + 2**20, host)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--to", "mlx", "--program", "llama-server"), "--program is for llama.cpp"),
+        (("--to", "onnx", "--to", "mlx", "--ubatch", "64"), "--ubatch is for llama.cpp"),
+        (("--kv", "f16,f16,f16"), "names 3 types"),
+        (("--kv", "f16,q4_0", "--no-flash-attention"), "needs flash attention"),
+        (("--to", "mlx", "--slots", "2"), "serves one sequence"),
+    ],
+)
+def test_what_no_program_can_be_told(run, reasoner, options, said):
+    done = run("fit", reasoner, "--device", "pi5-8gb", *options)
+    assert done.code == 2
+    assert said in done.err
+
+
+def test_json_has_what_the_verdict_was_reckoned_from(run, reasoner):
+    command = ("--device", "2x rtx-4090", "--require", "ctx>=1024", "--json")
+    found = run("fit", reasoner, *command).result
+    assert found["context_length"] == 2048
+    assert [card["bandwidth"]["value"] for card in found["hardware"]["cards"]] == [1008 * 10**9] * 2
+    assert found["required"] == [{"figure": "ctx", "operator": ">=", "value": 1024.0}]
+    assert found["cache"] == [{"layers": 4, "k_elements": 128, "v_elements": 128, "window": None}]
+    ranking = run("fit", *command).result
+    assert ranking["context"] == 1024
+    assert ranking["models"][0]["unmet"] == []

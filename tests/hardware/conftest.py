@@ -28,7 +28,7 @@ def make_host(tmp_path: Path) -> MakeHost:
         def run(command: Sequence[str]) -> str:
             return (programs or {}).get(command[0], "")
 
-        return Host(platform, root, run)
+        return Host(platform, root, run, load=lambda: 0.0)
 
     return make
 

@@ -69,6 +69,24 @@ def test_rate_counts_bytes_read_and_written(make_host, monkeypatch, threads):
     assert found.origin == "measured"
 
 
+@pytest.mark.parametrize(
+    ("clock", "best"),
+    [
+        ([0, 0.12, 0.14, 0.14, 0.15, 0.15, 0.17], 0.01),  # the touching took all of 0.1 s
+        ([0, 0.01, 0.06, 0.06, 0.1, 0.1, 0.13], 0.03),  # two passes did
+        ([0, 0.1, 0.25, 0.25, 0.37], 0.12),  # three would take too long
+        ([0, 0.9, 1.4], 0.5),  # and here one did
+    ],
+)
+def test_three_passes_are_timed_unless_that_takes_long(make_host, monkeypatch, clock, best):
+    readings = iter(clock)
+    monkeypatch.setattr(bandwidth.time, "perf_counter", lambda: next(readings))
+    monkeypatch.setattr(bandwidth, "SMALLEST_BUFFERS", 2 * MIB)
+    found = measured_bandwidth(make_host(caches(0, "256K", "0")), 1, GIB)
+    assert found.value == pytest.approx(2 * MIB / best)
+    assert next(readings, None) is None
+
+
 def test_this_machine_is_within_reason(make_host):
     """Slower than a first Raspberry Pi or faster than HBM would be a mistake in the arithmetic."""
     found = measured_bandwidth(make_host(caches(0, "8192K", "0")), 1, GIB)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -144,3 +145,11 @@ def test_programs_that_are_absent_fail_or_hang_say_nothing(monkeypatch):
 
 def test_default_host_is_this_one():
     assert (Host().platform, Host().root) == (sys.platform, Path("/"))
+
+
+@pytest.mark.parametrize(("load", "measured", "busy"), [(2, True, 1), (1, True, 0), (2, False, 0)])
+def test_a_bandwidth_measured_on_a_busy_machine_is_noted(make_host, load, measured, busy):
+    host = make_host({"proc/meminfo": "MemTotal: 2097152 kB\nMemAvailable: 2097152 kB"})
+    found = detect(measure_bandwidth=measured, host=replace(host, load=lambda: load))
+    assert len(found.notes) == busy
+    assert all("busy" in note for note in found.notes)

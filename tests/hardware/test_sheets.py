@@ -20,7 +20,8 @@ def card(name: str, mib: int | None, unified: bool = False) -> Accelerator:
     ("accelerator", "expected"),
     [
         (card("NVIDIA GeForce RTX 5060", 8151), 448 * 10**9),
-        (card("NVIDIA GeForce RTX 5060 Laptop GPU", 8151), None),
+        (card("NVIDIA GeForce RTX 5060 Laptop GPU", 8151), 384 * 10**9),
+        (card("NVIDIA GeForce RTX 3070 Laptop GPU", 8192), None),
         (card("NVIDIA GeForce RTX 3060", 12288), 360 * 10**9),
         (card("NVIDIA GeForce RTX 3060", 8192), None),  # a narrower bus under the same name
         (card("NVIDIA GeForce RTX 3060", None), None),
