@@ -2,8 +2,9 @@
 
 python -m pytest tests/benchmarks/test_gguf.py --benchmark-only -s
 
-llama.cpp takes two programs: a converter, which is not packaged, and the quantizer. Only the second
-is run here, so the whole of its way takes longer than is said.
+llama.cpp takes two programs: a converter, which is not packaged, and the quantizer. The second is
+always run; the first too where LLAMA_CONVERT names its convert_hf_to_gguf.py (gguf-py beside it) and
+LLAMA_CONVERT_PYTHON a Python with torch, transformers and sentencepiece.
 """
 
 import filecmp
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 LLAMA_QUANTIZE = Path(__file__).with_name("llama_quantize.py")
+LLAMA_CONVERT = Path(__file__).with_name("llama_convert.py")
 ROUNDS = 2
 
 
@@ -33,6 +35,7 @@ def converted(timed, billion, tmp_path_factory):
 def test_scheme(benchmark, timed, billion, converted, tmp_path, scheme, ftype):
     theirs = tmp_path / "theirs.gguf"
     cores = len(os.sched_getaffinity(0))
+    converting = _converting(timed, billion, theirs)
     peer = timed(LLAMA_QUANTIZE, converted, theirs, ftype, cores)
     theirs.unlink()
     arguments = ["edgepack", "quantize", billion, "--scheme", scheme, "-o", tmp_path / "ours.gguf"]
@@ -47,11 +50,28 @@ def test_scheme(benchmark, timed, billion, converted, tmp_path, scheme, ftype):
     copied = copying(billion / "model.safetensors", tmp_path / "copy")
     benchmark.extra_info["times_llama_quantize"] = peer.seconds / own
     benchmark.extra_info["times_a_copy"] = own / copied
+    if converting is not None:
+        whole = converting + peer.seconds
+        benchmark.extra_info["times_convert_and_quantize"] = whole / own
+        print(
+            f"\nllama.cpp: {converting:.1f} s to convert, {peer.seconds:.1f} s to quantize, "
+            f"{whole / own:.1f} times"
+        )
     print(
         f"\n{scheme}: {own:.1f} s, {max(run.megabytes for run in runs):.0f} MB peak; llama.cpp's "
         f"second step alone {peer.seconds:.1f} s ({peer.seconds / own:.1f} times), "
         f"{peer.megabytes:.0f} MB; {own / copied:.1f} times a copy of the checkpoint"
     )
+
+
+def _converting(timed, model, out):
+    """Seconds of llama.cpp's first step, None where it is not here."""
+    script, python = os.environ.get("LLAMA_CONVERT"), os.environ.get("LLAMA_CONVERT_PYTHON")
+    if not script or not python:
+        return None
+    seconds = timed(LLAMA_CONVERT, script, model, out, python=python).seconds
+    out.unlink()
+    return seconds
 
 
 @pytest.mark.oracle
