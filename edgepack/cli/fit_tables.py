@@ -122,10 +122,11 @@ def _offered(hardware: Hardware) -> str:
     sizes = Counter((format_bytes(place.memory.value or 0), place.name) for place in places)
     if len(sizes) == 1 and len(places) == 1:
         return next(iter(sizes))[0]
-    return ", ".join(
+    told = (
         f"{size} on {f'each of {count} ' if count > 1 else ''}{name}"
         for (size, name), count in sizes.items()
     )
+    return (", " if hardware.cards else " or ").join(told)
 
 
 def _caches(rows: Sequence[Weighed]) -> str:

@@ -3,8 +3,8 @@
 python -m pytest tests/benchmarks/test_gguf.py --benchmark-only -s
 
 llama.cpp takes two programs: a converter, which is not packaged, and the quantizer. The second is
-always run; the first too where LLAMA_CONVERT names its convert_hf_to_gguf.py (gguf-py beside it) and
-LLAMA_CONVERT_PYTHON a Python with torch, transformers and sentencepiece.
+always run; the first too where LLAMA_CONVERT names its convert_hf_to_gguf.py (gguf-py beside it)
+and LLAMA_CONVERT_PYTHON a Python with torch, transformers and sentencepiece.
 """
 
 import filecmp
