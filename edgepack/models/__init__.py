@@ -7,7 +7,7 @@ by nothing of its inside.
 from edgepack.models.catalogue import CatalogueEntry
 from edgepack.models.checkpoint import Checkpoint, open_checkpoint, read_decoder
 from edgepack.models.decoder import Decoder, Weight
-from edgepack.models.model import Model, is_task_model, open_model
+from edgepack.models.model import Model, is_task_model, open_model, read_task_shape
 from edgepack.models.outline import Outline, Task
 from edgepack.models.safetensors import TensorRef
 from edgepack.models.source import Source
@@ -17,5 +17,5 @@ from edgepack.models.tokenizer import Tokenizer
 __all__ = [
     "CatalogueEntry", "Checkpoint", "Decoder", "Model", "Outline", "Source", "Task", "TaskModel",
     "TensorRef", "Tokenizer", "Weight", "is_task_model", "open_checkpoint", "open_model",
-    "read_decoder",
+    "read_decoder", "read_task_shape",
 ]  # fmt: skip

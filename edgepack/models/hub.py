@@ -63,6 +63,14 @@ def download(repository: str, revision: str | None, *, weights: bool) -> tuple[P
     return folder, folder.name
 
 
+def fetch_beside(repository: str, revision: str) -> None:
+    """All that lies beside the weights. Raises as `download` does."""
+    from huggingface_hub import snapshot_download
+
+    with _explained(repository, revision):
+        snapshot_download(repository, revision=revision, allow_patterns=SIDE_FILES)
+
+
 def tensor_refs(repository: str, revision: str, folder: Path) -> dict[str, TensorRef] | None:
     """The tensors of a repository, from the first bytes of its weight files: no weight is fetched.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgepack.models import families
+from edgepack.models import families, hub
 from edgepack.models.checkpoint import Checkpoint, read_checkpoint
 from edgepack.models.config import Config
 from edgepack.models.outline import task_of
@@ -21,6 +21,21 @@ def open_model(source: str) -> Model:
     if has_task(Config.read(root / CONFIG)):
         return read_task_model(root, name, revision)
     return read_checkpoint(root, name, revision)
+
+
+def read_task_shape(source: str) -> TaskModel:
+    """A model known by its task, without its weights where those would have to be fetched.
+
+    Raises as `open_model` does.
+    """
+    root, name, revision = locate(source, weights=False)
+    remote = None
+    if revision is not None:
+        hub.fetch_beside(name, revision)
+        remote = hub.tensor_refs(name, revision, root)
+    if remote is None:
+        root, name, revision = locate(source, weights=True)
+    return read_task_model(root, name, revision, remote)
 
 
 def is_task_model(source: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -10,6 +11,7 @@ from edgepack.errors import Missing
 from edgepack.models import pooling, positions
 from edgepack.models.config import Config
 from edgepack.models.outline import Outline, read_outline
+from edgepack.models.safetensors import TensorRef
 from edgepack.models.source import CONFIG, Source, read_shards, stamp
 
 SENTENCE_FILES = ("sentence_bert_config.json", "config_sentence_transformers.json")
@@ -46,10 +48,17 @@ class TaskModel(Source):
         return (*super().companions, *found, *((layer,) if layer else ()))
 
 
-def read_task_model(root: Path, name: str, revision: str | None) -> TaskModel:
+def read_task_model(
+    root: Path,
+    name: str,
+    revision: str | None,
+    remote: Mapping[str, TensorRef] | None = None,
+) -> TaskModel:
     """The model in the folder `root`, whose task is known.
 
-    Raises Missing without weights or tokenizer.json, and as `read_outline` and `read_shards` do.
+    `remote` are its tensors where no weight was fetched: what weights tell of positions is then not
+    asked. Raises Missing without weights or tokenizer.json, and as `read_outline` and `read_shards`
+    do.
     """
     config = Config.read(root / CONFIG)
     outline = read_outline(root, config)
@@ -59,10 +68,11 @@ def read_task_model(root: Path, name: str, revision: str | None) -> TaskModel:
             "save the tokenizer in its fast form: AutoTokenizer.from_pretrained(MODEL)"
             ".save_pretrained(MODEL)",
         )
-    shards, tensors = read_shards(root)
-    usable = positions.usable(tensors, config.values.get("pad_token_id"))
-    if usable is not None:
-        outline = replace(outline, context_length=min(outline.context_length, usable))
+    shards, tensors = ((), remote) if remote else read_shards(root)
+    if not remote:
+        usable = positions.usable(tensors, config.values.get("pad_token_id"))
+        longest = min(outline.context_length, usable or outline.context_length)
+        outline = replace(outline, context_length=longest)
     return TaskModel(
         root=root,
         name=name,

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from edgepack import memory
-from edgepack.errors import DoesNotFit, UsageError, unknown
+from edgepack.errors import DoesNotFit, Unsupported, UsageError, unknown
 from edgepack.formats import Format
 from edgepack.hardware import Hardware
 from edgepack.memory import CACHE_TYPES, DEFAULT_CONTEXT, Deployment, Fit, Program
@@ -277,7 +277,10 @@ def weighed(
     """One row. Raises UsageError for settings that the format's program refuses."""
     beyond = sorted(features.features(decoder) - form.knows)
     if beyond and not form.made_by_others:
-        features.check_known(decoder, form.knows, f"the {form.name} writer")
+        raise Unsupported(
+            f"edgepack does not write {form.name} of this model yet ({', '.join(beyond)})",
+            "--to gguf says what files need that others made of it",
+        )
     deployment = settings.deployment(decoder, form, scheme)
     found = memory.fit(decoder, scheme, hardware, deployment, settings.projector_bytes)
     if beyond:

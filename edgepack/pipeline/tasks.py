@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from edgepack import formats, memory, models
@@ -30,15 +31,21 @@ from edgepack.quant.schemes.exported import stored_bytes
 
 
 class TaskWork:
-    """`source` is opened at once: config.json does not say how many weights there are."""
+    """The headers of `source`'s weights are read at once: config.json does not say how many there
+    are. The weights themselves are fetched when `model` is asked for."""
 
     def __init__(self, source: str) -> None:
-        """Raises as models.open_model does."""
-        model = models.open_model(source)
-        assert isinstance(model, TaskModel), source
-        self.model = model
-        self.name, self.parameters = model.name, model.parameters
-        self.context_length = model.context_length
+        """Raises as models.read_task_shape does."""
+        self._source, self._shape = source, models.read_task_shape(source)
+        self.name, self.parameters = self._shape.name, self._shape.parameters
+        self.context_length = self._shape.context_length
+
+    @cached_property
+    def model(self) -> TaskModel:
+        found = models.open_model(self._source)
+        assert isinstance(found, TaskModel), self._source
+        self._shape, self.context_length = found, found.context_length
+        return found
 
     @property
     def cache(self) -> tuple[CacheGroup, ...]:
@@ -127,7 +134,7 @@ class TaskWork:
     def _exporter(self, form: Format) -> Exporter:
         """Raises Unsupported for a format that has none."""
         if form.exporter is None:
-            kind = f"a {self.model.outline.task} model ({self.model.architecture})"
+            kind = f"a {self._shape.outline.task} model ({self._shape.architecture})"
             raise Unsupported(
                 f"{self.name} is {kind}, and {form.name} is for decoders", "use --to onnx"
             )
@@ -139,14 +146,13 @@ class TaskWork:
     def _weighed(
         self, form: Format, scheme: Scheme, hardware: Hardware, settings: Settings
     ) -> Weighed:
-        plan = task.deployment(self.model.outline, _context(settings, self.context_length))
+        outline = self._shape.outline
+        plan = task.deployment(outline, _context(settings, self.context_length))
         weights = self._stored_bytes(scheme)
-        return Weighed(
-            form, scheme, plan, task.fit(self.model.outline, weights, scheme, hardware, plan)
-        )
+        return Weighed(form, scheme, plan, task.fit(outline, weights, scheme, hardware, plan))
 
     def _stored_bytes(self, scheme: Scheme) -> int:
-        shapes = (ref.shape for ref in self.model.tensors.values())
+        shapes = (ref.shape for ref in self._shape.tensors.values())
         return sum(stored_bytes(scheme, shape) for shape in shapes)
 
 

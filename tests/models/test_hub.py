@@ -25,11 +25,14 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 PROGRAM = """
 import sys
 from edgepack.errors import EdgepackError
-from edgepack.models import open_checkpoint, read_decoder
+from edgepack.models import open_checkpoint, read_decoder, read_task_shape
 verb, source = sys.argv[1:]
 try:
     if verb == "shape":
         print(*read_decoder(source)[0:1])
+    elif verb == "task":
+        found = read_task_shape(source)
+        print(found.name, found.parameters, found.context_length)
     else:
         checkpoint = open_checkpoint(source)
         print(checkpoint.name, checkpoint.revision, checkpoint.root)
@@ -323,3 +326,22 @@ def test_a_body_that_is_cut_off(hub, ask):
 )
 def test_hub_ids(text, parts):
     assert split_id(text) == parts
+
+
+ENCODER = {
+    "architectures": ["BertModel"], "model_type": "bert", "vocab_size": 30, "hidden_size": 8,
+    "num_attention_heads": 2, "intermediate_size": 16, "max_position_embeddings": 64,
+}  # fmt: skip
+
+
+def test_of_an_encoder_all_but_its_weights_is_fetched(hub, ask, tmp_path):
+    folder = tmp_path / "encoder"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(ENCODER))
+    (folder / "tokenizer.json").write_text("{}")
+    head = json.dumps({"w": {"dtype": "F32", "shape": [30, 8], "data_offsets": [0, 960]}}).encode()
+    (folder / "model.safetensors").write_bytes(len(head).to_bytes(8, "little") + head + bytes(960))
+    hub.repositories["org/encoder"] = folder
+    assert ask("task", "org/encoder") == (0, "org/encoder 240 64")
+    weights = [name for name in hub.fetched if "safetensors" in name and "index" not in name]
+    assert weights == ["model.safetensors bytes=0-100000"]
