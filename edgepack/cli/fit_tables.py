@@ -92,12 +92,17 @@ def _paired(pairs: Sequence[Paired]) -> None:
             format_bytes(each.pair.draft.footprint.total),
             format_bytes(each.total),
             "yes" if each.pair.fits else "NO",
-            *(f"{s.times:.1f}x, {s.drafted}" for s in each.pair.speedups),
+            *(f"{s.times:.1f}x, {s.drafted}" if each.pair.fits else "" for s in each.pair.speedups),
         )
         for each in pairs
     ]
     write(table(headings, rows))
     write("times as fast as without, and tokens to draft, by the share that the target accepts")
+    for each in pairs:
+        placement = each.pair.target.placement
+        if each.pair.fits and placement.kind != "whole":
+            told = " ".join(placement.arguments)
+            write(f"note: beside its draft {each.scheme} runs on {placement.name} ({told})")
     if not any(each.pair.pays for each in pairs):
         write("note: the draft is too slow beside its target: drafting pays at no acceptance")
 
@@ -135,7 +140,8 @@ def _caches(rows: Sequence[Weighed]) -> str:
         return ""
     kept: dict[str, dict[str, None]] = {}
     for row in rows:
-        kept.setdefault(row.deployment.kv_type_k, {})[row.form.name] = None
+        types = dict.fromkeys((row.deployment.kv_type_k, row.deployment.kv_type_v))
+        kept.setdefault(" and ".join(types), {})[row.form.name] = None
     told = (f"{kind} ({', '.join(names)})" for kind, names in kept.items())
     cache = f"{next(iter(kept))} cache" if len(kept) == 1 else f"cache {', '.join(told)}"
     slots = rows[0].deployment.slots

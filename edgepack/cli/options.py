@@ -118,7 +118,10 @@ def size(text: str | None) -> int | None:
 
 def target(device: str | None, memory: int | None, bandwidth: str | None) -> Target:
     """The device meant by the three options."""
+    from edgepack.errors import UsageError
     from edgepack.pipeline.device import Target
-    from edgepack.units import parse_rate
+    from edgepack.units import MIB, parse_rate
 
+    if memory is not None and memory < MIB:
+        raise UsageError(f"--memory is {memory} bytes", "write it with K, M, G or T: 24G")
     return Target(device, memory, parse_rate(bandwidth) if bandwidth is not None else None)

@@ -120,6 +120,11 @@ class Deployment:
         return 1 if self.unified else self.slots
 
     @property
+    def sequence(self) -> int:
+        """Tokens that one slot has room for."""
+        return -(-self.context // self.streams)
+
+    @property
     def cells(self) -> int:
         """Tokens one cache has room for: the context, or a slot's share of it, rounded up."""
         return padded(padded(self.context) // self.streams)

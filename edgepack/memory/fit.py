@@ -115,7 +115,9 @@ def fit(
         context=deployment.context,
         footprint=footprint(decoder, scheme, deployment, projector_bytes),
         placement=placement,
-        longest_context=longest_context(decoder, lambda context: placed(context).fits),
+        longest_context=longest_context(
+            decoder.context_length * deployment.streams, lambda context: placed(context).fits
+        ),
         decode=decode_speed(placement),
         prefill=prefill_speed(decoder, deployment, placement),
         notes=_notes(decoder, scheme, placement, deployment, hardware),
@@ -130,15 +132,15 @@ def fit_all(
     return tuple(fit(decoder, scheme, hardware, deployment) for scheme in schemes)
 
 
-def longest_context(decoder: Decoder, within: Callable[[int], bool]) -> int:
-    """Tokens of the longest context that is `within` what there is, up to the trained one, or 0.
+def longest_context(limit: int, within: Callable[[int], bool]) -> int:
+    """Tokens of the longest context, up to `limit`, that is `within` what there is, or 0.
 
     Whole context steps, as llama.cpp allocates them. Bisection: where a longer context needs less
     compute, it needs more cache.
     """
-    if within(decoder.context_length):
-        return decoder.context_length
-    fitting, failing = 0, -(-decoder.context_length // CONTEXT_STEP)
+    if within(limit):
+        return limit
+    fitting, failing = 0, -(-limit // CONTEXT_STEP)
     while failing - fitting > 1:
         middle = (fitting + failing) // 2
         if within(middle * CONTEXT_STEP):
@@ -209,7 +211,7 @@ def _notes(
     hardware: Hardware,
 ) -> tuple[str, ...]:
     notes = []
-    if placement.fits and placement.kind not in PREFERRED:
+    if placement.fits and placement.kind != "whole":
         told = " ".join(placement.arguments)
         flags = f" (llama.cpp: {told})" if told else ""
         names = [card.name for card in hardware.cards] or [hardware.places[0].name]
@@ -217,9 +219,9 @@ def _notes(
         notes.append(
             f"{scheme.name} does not fit {where} alone: it runs on {placement.name}{flags}"
         )
-    if deployment.context > decoder.context_length:
+    if deployment.sequence > decoder.context_length:
         notes.append(
-            f"a context of {deployment.context} is beyond the {decoder.context_length} tokens "
+            f"a context of {deployment.sequence} is beyond the {decoder.context_length} tokens "
             "the model takes"
         )
     places = [part.place for part in placement.holding]

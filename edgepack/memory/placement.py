@@ -98,15 +98,18 @@ class Placement:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """What llama.cpp has to be told; nothing where it does this by itself."""
-        host = self.parts[-1]
+        """What llama.cpp has to be told; nothing where it does this by itself.
+
+        It counts the output as one layer more, of the last card.
+        """
+        *counts, last = (part.layers for part in self.parts[:-1]) if len(self.parts) > 1 else (0,)
+        split = ("--tensor-split", ",".join(map(str, (*counts, last + 1)))) if counts else ()
         if self.kind == "experts":
-            shares = ",".join(str(part.layers) for part in self.parts[:-1])
-            divided = ("--tensor-split", shares) if len(self.parts) > 2 else ()
-            return ("--n-gpu-layers", "all", "--n-cpu-moe", str(host.experts), *divided)
+            moved = str(self.parts[-1].experts)
+            return ("--n-gpu-layers", "all", "--n-cpu-moe", moved, *split)
         if self.kind == "layers":
-            return ("--n-gpu-layers", str(sum(part.layers for part in self.parts[:-1]) + 1))
-        return ("--n-gpu-layers", "0") if self.kind == "host" else ()
+            return ("--n-gpu-layers", str(sum(counts) + last + 1), *split)
+        return ("--n-gpu-layers", "0") if self.kind == "host" else split
 
 
 def reserve(budget: int) -> int:
@@ -216,7 +219,7 @@ def _host_part(load: Load, host: Place, below: int, experts: int) -> Part:
 
 def _bounds(cards: Sequence[Place], held: Sequence[int], below: int) -> list[int]:
     """Where each card's layers end, its share of all that layers from `below` on hold there being
-    its memory's: where layers are alike, llama.cpp's own division."""
+    its memory's. llama.cpp, left alone, counts layers, whatever each holds."""
     sizes = [card.memory.value or 0 for card in cards]
     filled = list(accumulate(held[below:], initial=0))
     shares = [filled[-1] * part / (sum(sizes) or 1) for part in accumulate(sizes)]

@@ -52,7 +52,9 @@ class Ranking:
         return DoesNotFit(
             f"no model of the catalogue fits {self.hardware.name}"
             + (" and meets what is required" if self.asked else ""),
-            "ask for a shorter context with --ctx, or for less with --require",
+            self.left_out[0][1]
+            if len(self.left_out) == self.considered
+            else "ask for a shorter context with --ctx, or for less with --require",
         )
 
 

@@ -50,4 +50,4 @@ def test_no_column_of_a_table_is_cut(columns):
     assert "…" not in written
     rows = [line.split() for line in written.splitlines()]
     (row,) = (row for row in rows if row[:1] == ["Q4_K_M"])
-    assert row[-3:] == ["1,245", "to", "2,351"]
+    assert row[-7:] == ["1,245", "to", "2,351", "8,162", "to", "32,650", "balanced"]

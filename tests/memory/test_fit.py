@@ -58,7 +58,7 @@ def test_the_longest_context_is_the_longest(decoders, spare, slots, unified):
         return footprint(decoder, scheme("Q4_0"), plan).total
 
     weights = weight_bytes(decoder, scheme("Q4_0"))
-    longest = longest_context(decoder, lambda context: total(context) <= weights + spare)
+    longest = longest_context(decoder.context_length, lambda context: total(context) <= weights + spare)
     assert longest % 256 == 0
     if longest:
         assert total(longest) <= weights + spare
@@ -72,7 +72,7 @@ def longest_within(decoder, budget, deployment=Deployment(4096)):  # noqa: B008 
             footprint(decoder, scheme("Q8_0"), replace(deployment, context=context)).total <= budget
         )
 
-    return longest_context(decoder, within)
+    return longest_context(decoder.context_length, within)
 
 
 def test_the_longest_context_by_hand(decoders):

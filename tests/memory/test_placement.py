@@ -89,6 +89,7 @@ def test_two_cards_divide_layers_by_their_memory():
         "split", [(6, 0, 630, 600), (4, 0, 450, 420), (0, 0, 57, 0)],
     )  # fmt: skip
     assert placement.name == "card 0 + card 1"
+    assert placement.arguments == ("--tensor-split", "6,5")  # the output counts as one
 
 
 def test_the_fastest_card_that_holds_all_is_taken():
@@ -166,7 +167,7 @@ def test_experts_left_on_several_cards_are_divided_by_what_they_hold():
     assert placement.kind == "experts"
     assert first.layers > second.layers
     assert abs(first.bytes - second.bytes) <= 500 * GIB
-    assert placement.arguments[-2:] == ("--tensor-split", f"{first.layers},{second.layers}")
+    assert placement.arguments[-2:] == ("--tensor-split", f"{first.layers},{second.layers + 1}")
     assert host.experts
 
 
