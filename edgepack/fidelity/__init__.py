@@ -10,6 +10,7 @@ bootstrap  bounds on those sums
 limits     profiles: what is limited, and how
 gates      checks against limits, the verdict
 by_document what every document showed
+earlier    a report read again
 ratchet    losses against an earlier report
 looks      samples that grow until they decide
 power      how large a sample decides
