@@ -117,7 +117,7 @@ def test_a_self_test_of_too_few_documents_is_inconclusive(run, reasoner, tmp_pat
 
 def test_a_profile_of_ones_own(run, made, reasoner, dozen, tmp_path):
     path = tmp_path / "ours.toml"
-    path.write_text('base = "aggressive"\n[spans.prompt]\nkl_mean = 1e-9\n')
+    path.write_text('base = "aggressive"\n[spans.prompt]\nkl_mean = 1e-6\n')
     done = run("validate", made / "Q8_0.gguf", "--reference", reasoner, "--corpus", dozen,
                "--profile", path, "--json")  # fmt: skip
     assert done.code == 4
