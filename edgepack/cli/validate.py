@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from edgepack.pipeline.validate import ValidateRequest
 
 
+# What is read by those that give no verdict on an artifact; artifacts have an error of their own.
+_OF_SELF_TEST = frozenset({"artifacts", "reference", "corpus", "profile"})
+_OF_PAIRS = frozenset({"artifacts", "as_draft_for", "corpus", "seed"})
+
+
 @command
 def validate(
     artifacts: Annotated[
@@ -93,8 +98,10 @@ def validate(
         window=window,
     )  # fmt: skip
     if self_test:
+        _refuse_ignored("--self-test", request, _OF_SELF_TEST, junit, html)
         return _self_test(request, quiet=as_json)
     if as_draft_for and not reference:
+        _refuse_ignored("--as-draft-for without --reference", request, _OF_PAIRS, junit, html)
         return _pairs(request, quiet=as_json)
     with progress(quiet=as_json) as report:
         found = verb.validate(request, report)
@@ -105,6 +112,24 @@ def validate(
             tables.fidelity(each)
 
     return Answer(_data(found), text, error=verdict_error(found))
+
+
+def _refuse_ignored(
+    mode: str, request: ValidateRequest, read: frozenset[str], junit: Path | None, html: Path | None
+) -> None:
+    """Raises UsageError for an option that `mode` would not read: `read` are those that it does."""
+    from dataclasses import asdict
+
+    from edgepack.errors import UsageError
+    from edgepack.pipeline.validate import ValidateRequest
+
+    usual = asdict(ValidateRequest())
+    asked = [key for key, value in asdict(request).items() if value != usual[key]]
+    asked += [key for key, path in (("junit", junit), ("html", html)) if path is not None]
+    for key in asked:
+        if key not in read:
+            flag = "--loss-alpha" if key == "alpha" else f"--{key.replace('_', '-')}"
+            raise UsageError(f"{mode} does not read {flag}", "leave one of them out")
 
 
 def _pairs(request: ValidateRequest, *, quiet: bool) -> Answer:

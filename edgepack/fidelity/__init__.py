@@ -10,6 +10,7 @@ bootstrap  bounds on those sums
 limits     profiles: what is limited, and how
 gates      checks against limits, the verdict
 by_document what every document showed
+earlier    a report read again
 ratchet    losses against an earlier report
 looks      samples that grow until they decide
 power      how large a sample decides
@@ -31,7 +32,7 @@ outputs/   the same for models known by their task: outputs in place of the next
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -138,10 +139,11 @@ def report_on(
     temperature: float = DEFAULT_TEMPERATURE,
     alpha: float = DEFAULT_ALPHA,
     confidence: float = CONFIDENCE,
+    planned: Mapping[str, int] | None = None,
 ) -> FidelityReport:
     """The verdict on scored tokens, as `validate` gives it; `runtime` is its name and version.
 
-    `temperature` is what they were scored at.
+    `temperature` is what they were scored at, `planned` the tokens of a larger sample (see judge).
     """
     spelled = text_of or (lambda _: "")
     overall = summarize(scores, "all", seed=seed, confidence=confidence)
@@ -154,6 +156,7 @@ def report_on(
         non_finite=int((~scores.finite).sum()),
         floor=floor,
         confidence=confidence,
+        planned=planned,
     )
     return FidelityReport(
         verdict="fail" if broken else judgement.verdict,

@@ -19,8 +19,9 @@ class DocumentFigures:
     """One scope's documents: index in the corpus, tokens with finite logits, and what they show.
 
     `kl_mean` and `reference_nll` are means over a document's tokens (nats), `flips` counts changed
-    first choices and `hard_flips` those that the reference preferred by more than 1 nat. Only
-    documents with a token in the scope are here.
+    first choices and `hard_flips` those that the reference preferred by more than 1 nat; `broken`
+    is 1 for a document with a broken token, else 0. Only documents with a token in the scope are
+    here.
     """
 
     scope: Scope
@@ -30,6 +31,7 @@ class DocumentFigures:
     flips: tuple[int, ...]
     hard_flips: tuple[int, ...]
     reference_nll: tuple[float, ...]
+    broken: tuple[int, ...] = ()
 
 
 def by_document(scores: TokenScores) -> tuple[DocumentFigures, ...]:
@@ -58,4 +60,5 @@ def _figures(scores: TokenScores, scope: Scope) -> DocumentFigures:
         tuple(map(int, total(~part.agrees))),
         tuple(map(int, total(part.hard_flip))),
         tuple(map(float, total(part.reference_nll) / tokens)),
+        tuple(map(int, total(part.broken) > 0)),
     )

@@ -4,7 +4,9 @@ A check passes when the interval's upper bound is within its limit, fails when t
 beyond it, and is undecided otherwise. The verdict is `fail` when a check fails, else
 `inconclusive` when a check is undecided, else `pass`, with one exception: a span of fewer than
 4,000 tokens is gated only where its bounds decide. There an undecided check is a note, so a short
-span can fail an artifact but cannot keep one from passing.
+span can fail an artifact but cannot keep one from passing. Of a sample that is still
+growing the whole plan counts: a span that will be asked is not passed over while few of its tokens
+are in.
 
 The sizes follow from the limits. A 99.9th percentile has an upper 95% bound from 2,995 tokens on,
 and a rate below 0.01% needs 29,956 tokens without an event; hence 4,000 tokens a span and 32,000
@@ -23,7 +25,7 @@ hundred right tokens is a mean KLD of 0.003 and a wrong answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf, isfinite, isnan
 from typing import Final, Literal
@@ -116,16 +118,18 @@ def judge(
     non_finite: int = 0,
     floor: float = 0.0,
     confidence: float = CONFIDENCE,
+    planned: Mapping[str, int] | None = None,
 ) -> Judgement:
     """The verdict on a sample and its spans.
 
     `non_finite` counts the tokens that have no figures; `floor` is the noise floor, a mean KLD;
-    `confidence` is that of the metrics' bounds.
+    `confidence` is that of the metrics' bounds; `planned` are the tokens that each span will have,
+    where the sample is the beginning of a larger one.
     """
     powered = overall.documents >= ENOUGH_DOCUMENTS and overall.tokens >= ENOUGH_TOKENS
     notes = [] if powered else [_unpowered(overall)]
     found = [
-        replace(check, decides=_decides(check), confidence=confidence)
+        replace(check, decides=_decides(check, planned or {}), confidence=confidence)
         for metrics in (overall, *spans)
         for check in checks(metrics, limits, floor=floor)
     ]
@@ -190,8 +194,9 @@ def complement(rate: Interval) -> Interval:
     return Interval(1 - rate.value, 1 - rate.upper, 1 - rate.lower)
 
 
-def _decides(check: Check) -> bool:
-    long = check.scope == "all" or check.tokens >= ENOUGH_SPAN_TOKENS
+def _decides(check: Check, planned: Mapping[str, int]) -> bool:
+    tokens = max(check.tokens, planned.get(check.scope, 0))
+    long = check.scope == "all" or tokens >= ENOUGH_SPAN_TOKENS
     return long or check.outcome != "undecided"
 
 

@@ -62,8 +62,8 @@ class SpanLimits:
 class Profile:
     """Limits on KLD (nats), and on the shares of equal first choices, hard flips, broken documents.
 
-    `floor_multiple` times the measured noise floor replaces a smaller limit on the mean. `base` is
-    the named profile that one's own began with.
+    `floor_multiple` times the measured noise floor replaces a smaller limit on the mean; zero
+    switches that off. `base` is the named profile that one's own began with.
     """
 
     name: str
@@ -100,6 +100,8 @@ PROFILES: Final = (
 )
 _DISTANCES: Final = ("kl_mean", "kl_p99", "kl_p999")
 _SHARES: Final = ("top1", "hard_flips")
+# Beyond it a noise floor would allow what no limit on the mean does.
+LARGEST_FLOOR_MULTIPLE: Final = 100
 
 
 def profile(name: str = DEFAULT_PROFILE) -> Profile:
@@ -121,20 +123,25 @@ def read_profile(path: Path) -> Profile:
     table = _table(path)
     table.expect("name", "base", "limits", "spans")
     base = table.text("base") or DEFAULT_PROFILE
-    begun = {known.name: known for known in PROFILES}.get(base)
+    known = {known.name: known for known in PROFILES}
+    name = table.text("name") or path.stem
+    if name in known:
+        hint = f'state another in it, such as name = "our-{name}"'
+        raise UsageError(f"{path}: its name {name!r} is that of a profile of edgepack's", hint)
+    begun = known.get(base)
     if begun is None:
-        raise unknown(f"base in {path}:", base, [known.name for known in PROFILES])
+        raise unknown(f"base in {path}:", base, list(known))
     limits = table.table("limits")
     limits.expect(*_DISTANCES, *_SHARES, "broken_documents", "floor_multiple")
     stated = {
         **_stated(limits),
         "broken_documents": limits.share("broken_documents"),
-        "floor_multiple": limits.rate("floor_multiple"),
+        "floor_multiple": limits.between("floor_multiple", 0, LARGEST_FLOOR_MULTIPLE),
     }
     spans = table.table("spans").expect(*SPANS)
     return replace(
         begun,
-        name=table.text("name") or path.stem,
+        name=name,
         base=base,
         spans={span: _span(spans.table(span)) for span in spans.content},
         **{key: value for key, value in stated.items() if value is not None},

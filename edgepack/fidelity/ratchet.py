@@ -4,12 +4,18 @@ Where both reports say what every document showed, the same documents are compar
 makes a document hard is then in both figures and cancels. Else the bounds of both are compared,
 which sees less. A loss is significant where its lower 95% bound, shared out over all comparisons
 (Bonferroni), is above a hundredth of the limit: less is rounding, such as another processor's.
+
+Broken documents are events: some break, others heal. Where no more changed one way than a fair coin
+would give (the exact sign test: McNemar, Psychometrika 12, 1947), no loss is certain. Percentiles
+have no pairs and are compared by bounds alone, where there are no pairs at all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import comb, isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,13 +25,20 @@ from edgepack.fidelity.bootstrap import CONFIDENCE, Bootstrap, Interval
 from edgepack.fidelity.by_document import DocumentFigures
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from edgepack.fidelity.gates import Check
     from edgepack.fidelity.report import FidelityReport
 
 TOLERANCE: Final = 0.01
 _FRESH: Final = "measure the earlier artifact again as this one is, and use that report"
 # report's figure -> document's figure; the shares are counts over tokens
-_PAIRED: Final = {"mean KLD": "kl_mean", "top-1 agreement": "flips", "hard flips": "hard_flips"}
+_PAIRED: Final = {
+    "mean KLD": "kl_mean",
+    "top-1 agreement": "flips",
+    "hard flips": "hard_flips",
+    "broken documents": "broken",
+}
 # the reference's own likelihood, printed to six digits, on another processor
 _SAME_REFERENCE: Final = 1e-3
 
@@ -60,12 +73,18 @@ class Ratchet:
 def held_to(report: FidelityReport, earlier: Mapping[str, Any], name: str) -> FidelityReport:
     """`report` with what it lost since `earlier`, a report's plain form; a loss fails it.
 
+    One that failed before it was measured stays as it is. `earlier` is as `check_report` allows.
     Raises UsageError where the two measured something else: checkpoint, corpus or profile.
     """
+    if report.verdict == "fail" and not report.gates:
+        return report
     _require_same(report, earlier, name)
     pairs = {} if not report.by_document else _pairs(report.by_document, earlier)
     losses = tuple(_paired_losses(report, earlier, pairs) if pairs else _losses(report, earlier))
     found = Ratchet(name, len(pairs["all"][0]) if pairs else 0, losses)
+    if not any(isfinite(loss.loss.lower) for loss in losses):
+        few = f"{name}: too few documents in common to compare"
+        report = replace(report, notes=(*report.notes, few))
     reasons = tuple(f"worse than {name}: {loss}" for loss in losses if loss.significant)
     if not reasons:
         return replace(report, ratchet=found)
@@ -130,13 +149,40 @@ def _paired_losses(
         sample = Bootstrap(document, seed=report.seed, confidence=confidence)
         for gate in (gate for gate in compared if gate.scope == figures.scope):
             key = _PAIRED[gate.figure]
+            if not there.get(key) or not getattr(figures, key):
+                continue  # a report from before documents said so
             after = np.array(getattr(figures, key), float)[mine]
             before = np.array(there[key], float)[theirs]
+            if key == "broken":
+                yield _broken_loss(gate, before, after, report.seed, confidence)
+                continue
             if key != "kl_mean":  # counts, to rates
                 after, before = after / tokens, before / np.array(there["tokens"])[theirs]
             loss = sample.mean(np.repeat(after - before, tokens))
             weight = tokens / tokens.sum()
             yield _loss(gate, float(before @ weight), float(after @ weight), loss)
+
+
+def _broken_loss(
+    gate: Check,
+    before: NDArray[np.float64],
+    after: NDArray[np.float64],
+    seed: int,
+    confidence: float,
+) -> Loss:
+    """Documents [D] that were broken and are, 0 or 1 each."""
+    documents = np.arange(len(after), dtype=np.int32)
+    loss = Bootstrap(documents, seed=seed, confidence=confidence).mean(after - before)
+    worse, changed = int((after > before).sum()), int((after != before).sum())
+    if sign_test(worse, changed) > 1 - confidence:
+        loss = replace(loss, lower=min(loss.lower, 0.0))
+    return _loss(gate, float(before.mean()), float(after.mean()), loss)
+
+
+def sign_test(worse: int, changed: int) -> float:
+    """Probability that at least `worse` of `changed` fair coins fall one way."""
+    tails = sum(comb(changed, k) for k in range(worse, changed + 1))
+    return float(Fraction(tails, 2**changed))
 
 
 def _require_same_reference(
@@ -166,9 +212,10 @@ def _losses(report: FidelityReport, earlier: Mapping[str, Any]) -> Iterator[Loss
     there = {(g["scope"], g["figure"]): g["interval"] for g in earlier.get("gates", ())}
     for gate in report.gates:
         found = there.get((gate.scope, gate.figure))
-        if found is None or None in (found["lower"], found["upper"]):
+        if found is None or None in found.values():
             continue
-        before, after = Interval(**found), gate.interval
+        bounds = (float(found[key]) for key in ("value", "lower", "upper"))
+        before, after = Interval(*bounds), gate.interval
         if gate.figure == "top-1 agreement":
             loss = _difference(after, before)
             yield _loss(gate, 1 - before.value, 1 - after.value, loss)

@@ -9,6 +9,7 @@ from typing import Any
 
 from edgepack.errors import DamagedInput, Missing, UsageError
 from edgepack.fidelity import FidelityReport
+from edgepack.fidelity.earlier import check_report
 from edgepack.fidelity.ratchet import held_to
 from edgepack.fidelity.report import SCHEMA_VERSION
 
@@ -54,4 +55,6 @@ def read_baseline(path: Path) -> tuple[Mapping[str, Any], ...]:
             raise DamagedInput(
                 f"{path} holds no fidelity report of version {SCHEMA_VERSION}", _HINT
             )
+    for number, one in enumerate(found, start=1):
+        check_report(one, f"{path}, report {number}" if len(found) > 1 else str(path))
     return tuple(found)

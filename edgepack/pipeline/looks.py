@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from edgepack import fidelity
 from edgepack.fidelity import DEFAULT_TEMPERATURE
 from edgepack.fidelity.by_document import DocumentFigures
 from edgepack.fidelity.corpus import corpus_digest
+from edgepack.fidelity.gates import ENOUGH_SPAN_TOKENS
 from edgepack.fidelity.looks import Looks, drawn_order, look_confidence, planned_looks
 from edgepack.fidelity.metrics import TokenScores
 
@@ -29,20 +31,23 @@ if TYPE_CHECKING:
 class Plan:
     """The documents in the order they are looked at, and how many of them at each look.
 
-    `order` are their indices in the corpus, whose digest is `corpus`.
+    `order` are their indices in the corpus, whose digest is `corpus`; `tokens` are the predicted
+    ones of each span in all of it.
     """
 
     documents: tuple[Document, ...]
     order: tuple[int, ...]
     looks: tuple[int, ...]
     corpus: str
+    tokens: Mapping[str, int]
 
 
 def plan(documents: Sequence[Document], seed: int) -> Plan:
     """What will be looked at, fixed before anything is measured."""
     order = drawn_order(len(documents), seed)
     drawn = tuple(documents[index] for index in order)
-    return Plan(drawn, order, planned_looks(len(documents)), corpus_digest(documents))
+    tokens = Counter[str](span for document in documents for span in document.spans[1:])
+    return Plan(drawn, order, planned_looks(len(documents)), corpus_digest(documents), tokens)
 
 
 @dataclass(slots=True)
@@ -77,7 +82,9 @@ def validate_until_decided(
 ) -> FidelityReport:
     """As fidelity.validate, look by look, until the verdict is pass or fail or all was seen.
 
-    `options` are those of report_on. Raises as fidelity.validate does.
+    A span that is long enough to be gated in all documents must have decided before a look passes:
+    else a look would pass for being early. `options` are those of report_on. Raises as
+    fidelity.validate does.
     """
     planned, temperature = growing.planned, options.get("temperature", DEFAULT_TEMPERATURE)
     parts: list[TokenScores] = []
@@ -95,9 +102,10 @@ def validate_until_decided(
             limits,
             runtime=(runtime.name, runtime.version),
             confidence=confidence,
+            planned=planned.tokens,
             **options,
         )
-        if report.verdict != "inconclusive":
+        if report.verdict == "fail" or (report.verdict == "pass" and _saw_all(report, planned)):
             break
     looks = Looks(planned.looks, len(parts), confidence)
     return replace(
@@ -107,6 +115,12 @@ def validate_until_decided(
         by_document=tuple(_numbered(figures, planned) for figures in report.by_document),
         looks=looks,
     )
+
+
+def _saw_all(report: FidelityReport, planned: Plan) -> bool:
+    """Whether every span that will be gated has been seen at all."""
+    gated = {span for span, tokens in planned.tokens.items() if tokens >= ENOUGH_SPAN_TOKENS}
+    return gated <= {metrics.scope for metrics in report.spans}
 
 
 def _numbered(figures: DocumentFigures, planned: Plan) -> DocumentFigures:

@@ -17,6 +17,7 @@ from edgepack.fidelity import (
     FidelityReport,
     runtimes,
 )
+from edgepack.fidelity.breakdown import check_loss
 from edgepack.fidelity.checks import faults
 from edgepack.fidelity.drafts import DraftReport
 from edgepack.fidelity.floor import suspicions
@@ -100,6 +101,7 @@ def validate(request: ValidateRequest, report: Report = silent) -> tuple[Fidelit
         raise UsageError("no artifact was named", "name one or more, or use --self-test")
     if not request.reference:
         raise UsageError("no reference was named", "name the checkpoint: --reference MODEL")
+    check_loss(**_loss(request))
     limits = fidelity.profile(request.profile)
     if request.baseline:  # what is wrong with it need not wait for the measurement
         read_baseline(request.baseline)

@@ -64,11 +64,17 @@ class Table:
 
     def share(self, key: str) -> float | None:
         """A number from 0 to 1."""
+        return self.between(key, 0, 1)
+
+    def between(self, key: str, least: float, most: float) -> float | None:
+        """A number from `least` to `most`, both allowed."""
         value = self.content.get(key)
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise self._wrong(key, "a number from 0 to 1")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self._wrong(key, f"a number from {least:g} to {most:g}")
+        if not least <= value <= most:
+            raise self._wrong(key, f"a number from {least:g} to {most:g}")
         return float(value)
 
     def flag(self, key: str) -> bool:

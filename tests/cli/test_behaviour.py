@@ -60,3 +60,25 @@ def test_a_target_of_another_vocabulary(q8, golden):
 
 def test_without_a_reference_there_is_nothing_to_measure(q8):
     assert run(q8).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "ignored",
+    [
+        ("--profile", "convert"),
+        ("--window", "64"),
+        ("--junit", "a.xml"),
+        ("--html", "a.html"),
+        ("--baseline", "b.json"),
+        ("--generate",),
+        ("--until-decided",),
+        ("--self-sample", "2"),
+        ("--temperature", "0.5"),
+        ("--loss-alpha", "0.2"),
+    ],
+)
+def test_a_lone_pair_refuses_what_it_would_not_read(ignored):
+    result = run("none.gguf", "--as-draft-for", "other.gguf", *ignored)
+    assert result.exit_code == 2
+    told = f"--as-draft-for without --reference does not read {ignored[0]}"
+    assert told in " ".join(result.stderr.split())

@@ -117,7 +117,7 @@ def test_a_self_test_of_too_few_documents_is_inconclusive(run, reasoner, tmp_pat
 
 def test_a_profile_of_ones_own(run, made, reasoner, dozen, tmp_path):
     path = tmp_path / "ours.toml"
-    path.write_text('base = "aggressive"\n[spans.prompt]\nkl_mean = 1e-9\n')
+    path.write_text('base = "aggressive"\n[spans.prompt]\nkl_mean = 1e-6\n')
     done = run("validate", made / "Q8_0.gguf", "--reference", reasoner, "--corpus", dozen,
                "--profile", path, "--json")  # fmt: skip
     assert done.code == 4
@@ -135,6 +135,25 @@ def test_a_profile_of_ones_own(run, made, reasoner, dozen, tmp_path):
         (("none.gguf", "--baseline", "fixtures/reasoner/config.json"), 5, "no fidelity report"),
         ((), 2, "no artifact was named"),
         (("none.gguf", "--self-test"), 2, "--self-test was given with an artifact"),
+        (("none.gguf", "--temperature", "0"), 2, "--temperature 0 is none"),
+        (("none.gguf", "--temperature", "-1", "--until-decided"), 2, "--temperature -1 is none"),
+        (("none.gguf", "--temperature", "nan", "--self-sample", "2"), 2, "--temperature nan"),
+        *(
+            (("--self-test", *ignored), 2, f"--self-test does not read {ignored[0]}")
+            for ignored in (
+                ("--junit", "a.xml"),
+                ("--html", "a.html"),
+                ("--baseline", "b.json"),
+                ("--generate",),
+                ("--until-decided",),
+                ("--self-sample", "2"),
+                ("--as-draft-for", "other"),
+                ("--temperature", "0.5"),
+                ("--loss-alpha", "0.2"),
+                ("--window", "64"),
+                ("--seed", "4"),
+            )
+        ),
     ],
 )
 def test_what_is_wrong_is_said_before_anything_is_measured(run, reasoner, arguments, code, told):

@@ -52,6 +52,10 @@ def test_first_choices_in_the_prompt_are_limited_only_by_name(written):
         ("[limits]\ntop1 = 91\n", "top1 is 91", "from 0 to 1"),
         ("[limits]\nhard_flips = true\n", "hard_flips is True", "from 0 to 1"),
         ("[limits]\ntop1 = nan\n", "top1 is nan", "from 0 to 1"),
+        ("[limits]\nfloor_multiple = 101\n", "floor_multiple is 101", "from 0 to 100"),
+        ("[limits]\nfloor_multiple = -1\n", "floor_multiple is -1", "from 0 to 100"),
+        ("[limits]\nfloor_multiple = nan\n", "floor_multiple is nan", "from 0 to 100"),
+        ('name = "balanced"\n', "its name 'balanced'", "our-balanced"),
         ("limits = 3\n", "limits is 3", "[limits]"),
         ("[limits\n", "ours.toml", "TOML"),
     ],
@@ -74,3 +78,19 @@ def test_a_file_that_is_no_text_is_damaged(tmp_path):
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(DamagedInput):
         profile(str(path))
+
+
+def test_a_file_called_as_a_known_profile_is_refused_unless_it_names_itself(tmp_path):
+    path = tmp_path / "convert.toml"
+    path.write_text("[limits]\nkl_mean = 9\n")
+    with pytest.raises(UsageError) as error:
+        profile(str(path))
+    assert "its name 'convert'" in error.value.message
+    path.write_text('name = "ours"\n[limits]\nkl_mean = 9\n')
+    assert profile(str(path)).name == "ours"
+
+
+def test_the_floor_is_switched_off_by_zero(written):
+    text = 'base = "convert"\n[limits]\nfloor_multiple = 0\n'
+    assert profile("convert").floor_multiple == 3
+    assert profile(written(text)).floor_multiple == 0

@@ -10,7 +10,8 @@ import pytest
 
 from edgepack.errors import UsageError
 from edgepack.fidelity import Document, profile, validate
-from edgepack.fidelity.ratchet import held_to
+from edgepack.fidelity.ratchet import held_to, sign_test
+from edgepack.fidelity.report import FidelityReport
 
 VOCABULARY = 40
 SPANS = ("prompt",) * 10 + ("think",) * 40 + ("answer",) * 10
@@ -130,3 +131,57 @@ def test_a_profile_of_the_same_name_with_other_limits_is_refused():
     with pytest.raises(UsageError) as error:
         held_to(now, earlier(measured(0.01)), "b")
     assert "limits mean KLD of all to 0.05, not 0.04" in error.value.message
+
+
+def test_what_was_never_measured_stays_the_failure_it_is():
+    unrun = FidelityReport("fail", ("rope: is missing",), profile="balanced", reference="noisy")
+    assert held_to(unrun, earlier(measured(0.01)), "b") == unrun
+
+
+def with_broken(report, broken):
+    """The report with the first `broken` documents broken, at the same distances."""
+    hit = tuple(int(place < broken) for place in range(len(DOCUMENTS)))
+    whole, *spans = report.by_document
+    return replace(report, by_document=(replace(whole, broken=hit), *spans))
+
+
+@pytest.mark.parametrize(("broken", "verdict"), [(0, "pass"), (4, "pass"), (16, "fail")])
+def test_documents_that_broke_are_a_loss_where_they_are_more_than_chance(broken, verdict):
+    plain = measured(0.01)
+    found = held_to(with_broken(plain, broken), earlier(with_broken(plain, 0)), "b")
+    (loss,) = [loss for loss in found.ratchet.losses if loss.figure == "broken documents"]
+    assert loss.loss.value == broken / 64
+    assert (found.verdict, loss.significant) == (verdict, verdict == "fail")
+
+
+def test_a_document_is_broken_by_one_token():
+    figures = measured(0.5).by_document[0]
+    assert 0 < sum(figures.broken) <= 64
+    assert sum(figures.broken) / 64 == pytest.approx(measured(0.5).overall.broken_documents.value)
+
+
+def test_an_earlier_report_that_does_not_tell_broken_documents_is_compared_in_the_rest():
+    before = earlier(measured(0.01))
+    for figures in before["by_document"]:
+        del figures["broken"]
+    found = held_to(measured(0.02), before, "b")
+    assert found.verdict == "fail"
+    assert "broken documents" not in {loss.figure for loss in found.ratchet.losses}
+
+
+def test_the_sign_test_is_that_of_coins():
+    assert sign_test(0, 0) == 1
+    assert sign_test(5, 5) == 1 / 32
+    assert sign_test(9, 10) == pytest.approx(11 / 1024)
+
+
+def test_too_few_documents_in_common_are_told():
+    before = earlier(measured(0.001))
+    for figures in before["by_document"]:
+        for key, values in figures.items():
+            figures[key] = values if key == "scope" else values[:4]
+    found = held_to(measured(0.02), before, "before.json")
+    assert found.ratchet.paired == 4
+    assert "before.json: too few documents in common to compare" in found.notes
+    enough = held_to(measured(0.02), earlier(measured(0.02)), "before.json")
+    assert not any("in common" in note for note in enough.notes)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from math import inf
 
 import numpy as np
 import pytest
 
 from edgepack.fidelity import Document, profile, validate
 from edgepack.fidelity.chunks import whole_chunks
+from edgepack.fidelity.limits import Profile, SpanLimits
 from edgepack.fidelity.standard import Run
 from edgepack.pipeline.looks import GrowingReference, plan, validate_until_decided
 
@@ -35,8 +38,8 @@ class Exact:
         return (logits + self.damage * rng.standard_normal(logits.shape)).astype(np.float32)
 
 
-def decided(damage, limits="balanced", seed=0):
-    planned, ran = plan(DOCUMENTS, seed), []
+def decided(damage, limits="balanced", seed=0, documents=DOCUMENTS):
+    planned, ran = plan(documents, seed), []
 
     def run(more):
         ran.append(len(more))
@@ -45,7 +48,7 @@ def decided(damage, limits="balanced", seed=0):
     report = validate_until_decided(
         GrowingReference(planned, run),
         Exact(damage=damage),
-        profile(limits),
+        profile(limits) if isinstance(limits, str) else limits,
         identity="exact",
         seed=seed,
     )
@@ -94,3 +97,36 @@ def test_documents_keep_their_place_in_the_corpus_whatever_the_seed():
 def test_the_same_seed_gives_the_same_report():
     first, again = (json.dumps(decided(0.05)[0].to_dict()) for _ in range(2))
     assert first == again
+
+
+LENIENT = Profile("lenient", 1.0, inf, inf, 0.0, 1.0, 1.0)
+
+
+def test_what_is_plain_passes_at_the_first_look():
+    assert decided(0.01, LENIENT)[0].looks.taken == 1
+
+
+def test_a_look_does_not_pass_because_a_span_is_still_short():
+    """Of the answers only so few are in at first that an open question would not be asked."""
+    figures = validate(
+        Exact(DOCUMENTS), Exact(damage=0.3), DOCUMENTS, profile(), identity="exact"
+    ).spans[1]
+    assert figures.scope == "answer"
+    # so near the limit that 64 documents leave it open
+    own = SpanLimits(kl_mean=figures.kl_mean.value * 1.001)
+    limits = replace(LENIENT, spans={"answer": own})
+    report, _ = decided(0.3, limits)
+    assert report.looks.taken == 3
+    assert report.verdict == "inconclusive"
+    assert report.reasons[0].startswith("answer: mean KLD")
+
+
+def test_a_look_does_not_pass_before_it_saw_a_span_that_will_be_gated():
+    rng = np.random.default_rng(3)
+    long = ("answer",) + ("think",) * 4_000
+    ids = tuple(map(int, rng.integers(0, VOCABULARY, len(long))))
+    documents = list(DOCUMENTS)
+    documents[plan(DOCUMENTS, 0).order[-1]] = Document("long", ids, long)
+    report, _ = decided(0.01, LENIENT, documents=tuple(documents))
+    assert report.looks.taken == 3
+    assert "think" in [metrics.scope for metrics in report.spans]
