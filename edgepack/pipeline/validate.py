@@ -32,7 +32,7 @@ from edgepack.pipeline.pairing import checkpoint_of, paired, side
 from edgepack.pipeline.progress import Report, silent, staged_progress
 from edgepack.pipeline.structure import runs, structure
 from edgepack.pipeline.work import work_on
-from edgepack.pipeline.writing import SELF_TEMPERATURE, replies, self_sampled
+from edgepack.pipeline.writing import replies, self_sampled
 
 OWN_CORPUS = "eval.jsonl"  # held-out documents that come with a checkpoint
 
@@ -232,7 +232,6 @@ def _measured_on(
         corpus.documents,
         asked.self_sample,
         seed=asked.seed,
-        temperature=asked.temperature or SELF_TEMPERATURE,
         report=report,
     )
 

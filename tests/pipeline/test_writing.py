@@ -14,6 +14,7 @@ from edgepack.fidelity.generation import compare
 from edgepack.fidelity.replies import Reply, prompt_of
 from edgepack.fidelity.runtimes import SpecialIds
 from edgepack.models import open_checkpoint
+from edgepack.pipeline import validate as verb
 from edgepack.pipeline import writing
 from edgepack.pipeline.findings import unrun, with_generation, with_structure
 from edgepack.pipeline.validate import read_corpus
@@ -54,6 +55,15 @@ def test_the_same_seed_the_same_traces(trained, documents):
     assert first != self_sampled(trained, documents, 2, seed=2, **draw)
     with pytest.raises(UsageError, match="temperature 0"):
         self_sampled(trained, documents, 2, temperature=0.0)
+
+
+def test_the_temperature_to_compare_at_draws_no_other_traces(trained, documents, monkeypatch):
+    asked = []
+    monkeypatch.setattr(verb, "self_sampled", lambda *given, **how: asked.append(how) or ())
+    for temperature in (None, 4.0):
+        request = verb.ValidateRequest(self_sample=2, temperature=temperature)
+        verb._measured_on(trained, verb.Corpus(None, "", documents), request, verb.silent)
+    assert asked[0] == asked[1]
 
 
 def test_plain_text_goes_on_as_plain_text(trained, tmp_path):
