@@ -64,6 +64,7 @@ _CALL: Final[Message] = {
 _RESULT: Final[Message] = {
     "role": "tool", "name": "weather", "tool_call_id": "call00001", "content": '{"sky": "grey"}'
 }  # fmt: skip
+REFUSED: Final = "refused by both"
 _OPEN: Final = {"add_generation_prompt": True}
 
 
@@ -94,7 +95,8 @@ def conversations() -> tuple[Conversation, ...]:
 def template_check(runtime: Splitter, tokenizer: Tokenizer, stored: Dialect) -> Check:
     """Whether every conversation becomes the same ids in both worlds.
 
-    A template may refuse a conversation: then the other one has to refuse it as well.
+    A template may refuse a conversation: then the other one has to refuse it as well. Where both
+    refuse all of them, nothing was compared.
     """
     name = "chat template"
     if tokenizer.chat_template is None:
@@ -103,23 +105,27 @@ def template_check(runtime: Splitter, tokenizer: Tokenizer, stored: Dialect) -> 
     if stored.template is None:
         return Check(name, False, "the checkpoint has a chat template, the artifact has none")
     held = conversations()
-    found = (_difference(runtime, tokenizer, stored, each) for each in held)
+    found = [_difference(runtime, tokenizer, stored, each) for each in held]
+    refused = found.count(REFUSED)
     same = "is the same text" if stored.template == tokenizer.chat_template else "is another text"
-    return verdict_of(
-        name, filter(None, found), f"{same}; {len(held)} conversations give the same ids"
-    )
+    if refused == len(held):
+        return Check(name, None, f"{same}; both refuse all {refused} conversations")
+    told = f"{same}; {len(held) - refused} conversations give the same ids"
+    told += f", both refuse {refused}" if refused else ""
+    return verdict_of(name, [each for each in found if each and each != REFUSED], told)
 
 
 def _difference(
     runtime: Splitter, tokenizer: Tokenizer, stored: Dialect, of: Conversation
 ) -> str | None:
+    """What differs, None where nothing does, REFUSED where neither template takes it."""
     assert tokenizer.chat_template is not None
     assert stored.template is not None
     own = _rendered(tokenizer.chat_template, of, tokenizer.special)
     theirs = _rendered(stored.template, of, stored.special)
     if own is None or theirs is None:
         refusing = "checkpoint" if own is None else "artifact"
-        return f"'{of.name}' is refused by the {refusing}'s alone" if own != theirs else None
+        return f"'{of.name}' is refused by the {refusing}'s alone" if own != theirs else REFUSED
     if own != theirs:
         at = next((i for i, (a, b) in enumerate(zip(own, theirs, strict=False)) if a != b), None)
         at = min(len(own), len(theirs)) if at is None else at

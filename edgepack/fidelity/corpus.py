@@ -36,6 +36,14 @@ def read_corpus(path: Path, tokenizer: Tokenizer) -> tuple[Document, ...]:
     return tuple(_document(path, number, entry, tokenizer) for number, entry in read_entries(path))
 
 
+def distinct(documents: Sequence[Document]) -> tuple[Document, ...]:
+    """The first of every sequence of ids: what is measured twice is not known any better."""
+    first: dict[tuple[int, ...], Document] = {}
+    for document in documents:
+        first.setdefault(document.ids, document)
+    return tuple(first.values())
+
+
 def corpus_digest(documents: Sequence[Document]) -> str:
     """sha256 of the documents' ids and spans, as they lie one after another; names do not count."""
     digest = sha256()

@@ -27,14 +27,17 @@ from typing import Final
 import numpy as np
 
 from edgepack import __version__
-from edgepack.fidelity import reference
+from edgepack.fidelity import head, reference, rounding
 from edgepack.fidelity.reference import Lane, Progress, States, check_lanes
 from edgepack.fidelity.rounding import Array
-from edgepack.models import Checkpoint
+from edgepack.formats import slabs
+from edgepack.models import Checkpoint, rope, safetensors
 from edgepack.models.source import check_unchanged
 from edgepack.units import GIB, parse_bytes
 
 DEFAULT_LIMIT: Final = 8 * GIB
+MAKERS: Final = (reference, rounding, head, slabs, rope, safetensors)
+"""The modules whose code is in the states: how weights are read and multiplied."""
 _DIGEST_BYTES: Final = 32
 _SUFFIX: Final = ".states"
 
@@ -64,8 +67,8 @@ def states_of(
     for i in missing:
         if store:
             store.save(keys[i], found[i])
-    head = reference.head(checkpoint)
-    return tuple(States(lane, found[i], head) for i, lane in enumerate(lanes))
+    output = reference.head(checkpoint)
+    return tuple(States(lane, found[i], output) for i, lane in enumerate(lanes))
 
 
 def lane_key(checkpoint: Checkpoint, lane: Lane) -> str:
@@ -78,7 +81,9 @@ def lane_key(checkpoint: Checkpoint, lane: Lane) -> str:
     for part in (__version__, np.__version__, repr(checkpoint.decoder), lane.name, lane.arithmetic):
         digest.update(f"{len(part)}:{part}".encode())
     # A changed arithmetic is another version, whether or not it is called one.
-    digest.update(Path(reference.__file__).read_bytes())
+    for module in MAKERS:
+        assert module.__file__ is not None
+        digest.update(Path(module.__file__).read_bytes())
     for ref in sorted(checkpoint.tensors.values(), key=lambda ref: ref.name):
         digest.update(repr((ref.name, ref.dtype, ref.shape, ref.offset, ref.file.name)).encode())
     for path, stamp in sorted(checkpoint.stamps.items()):

@@ -7,15 +7,25 @@ other ids of the same text, that begins a prompt otherwise, or never stops. This
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from edgepack.fidelity.checks import Check, verdict_of
 from edgepack.fidelity.corpus import Document
 from edgepack.fidelity.runtimes import Runtime, SpecialIds
 
+# llama.cpp ends a turn at these texts (llama-vocab.cpp, special_eog_ids), and checkpoints that have
+# them may state them as added tokens that are not special.
+_FILL_IN_THE_MIDDLE: Final = frozenset({"<|fim_pad|>", "<|repo_name|>", "<|file_sep|>"})
+
 
 class SpecialTokens(Protocol):
     """What the checkpoint says of its special tokens."""
+
+    @property
+    def tokens(self) -> Sequence[str]: ...
+
+    @property
+    def control_ids(self) -> frozenset[int]: ...
 
     @property
     def bos_id(self) -> int | None: ...
@@ -24,7 +34,13 @@ class SpecialTokens(Protocol):
     def eos_id(self) -> int | None: ...
 
     @property
+    def pad_id(self) -> int | None: ...
+
+    @property
     def add_bos(self) -> bool: ...
+
+    @property
+    def add_eos(self) -> bool: ...
 
 
 class TextCodec(Protocol):
@@ -56,37 +72,59 @@ def tokenizer_differences(
 def special_token_differences(
     runtime: Runtime, tokenizer: SpecialTokens, stop_ids: Collection[int]
 ) -> tuple[str, ...]:
-    """A reason to fail for BOS, EOS, stop tokens, and adding of BOS, where the artifact differs.
+    """A reason to fail for each special token, and adding of one, where the artifact differs.
 
     `stop_ids` are all that end a turn. An id that the checkpoint does not state is not compared: a
-    runtime may have a default for it.
+    runtime may have a default for it. Nor is a padding token that the artifact does not state.
     """
     found = runtime.special_ids
     if found is None:
         return ()
-    ids = (("BOS", tokenizer.bos_id, found.bos), ("EOS", tokenizer.eos_id, found.eos))
+    pad = tokenizer.pad_id if found.pad is None else found.pad
+    ids = (
+        ("BOS", tokenizer.bos_id, found.bos),
+        ("EOS", tokenizer.eos_id, found.eos),
+        ("padding", tokenizer.pad_id, pad),
+    )
     reasons = [
         f"special tokens: {name} is {has} in {runtime.name}, {stated} in the checkpoint"
         for name, stated, has in ids
         if stated is not None and stated != has
     ]
-    if not _stops_alike(found, stop_ids):
+    if (wrong := _wrong_stops(found, tokenizer, stop_ids)) is not None:
         assert found.stops is not None
+        named = ", ".join(f"{i} is {tokenizer.tokens[i]!r}" for i in wrong)
         reasons.append(
             f"special tokens: {runtime.name} stops at {sorted(found.stops)}, "
-            f"the checkpoint at {sorted(stop_ids)}"
+            f"the checkpoint at {sorted(stop_ids)}" + (f"; {named}" if named else "")
         )
     if found.add_bos not in (None, tokenizer.add_bos):
         who = runtime.name if found.add_bos else "the checkpoint"
         reasons.append(f"special tokens: {who} alone puts BOS in front of a text")
+    if found.add_eos not in (None, tokenizer.add_eos):
+        who = runtime.name if found.add_eos else "the checkpoint"
+        reasons.append(f"special tokens: {who} alone puts EOS after a text")
     return tuple(reasons)
 
 
-def _stops_alike(found: SpecialIds, stop_ids: Collection[int]) -> bool:
-    """A runtime that finds stop tokens by their text may find more than the checkpoint states."""
+def _wrong_stops(
+    found: SpecialIds, tokenizer: SpecialTokens, stop_ids: Collection[int]
+) -> list[int] | None:
+    """None where the stops are alike, else those that should not be there.
+
+    A runtime that finds stop tokens by their text may find more than the checkpoint states, of its
+    special tokens: what it writes in the midst of a reply must not end it.
+    """
     if found.stops is None or not stop_ids:
-        return True
-    return found.stops >= set(stop_ids) if found.finds_stops else found.stops == set(stop_ids)
+        return None
+    more = sorted(found.stops - set(stop_ids))
+    if found.finds_stops:
+        more = [
+            i
+            for i in more
+            if i not in tokenizer.control_ids and tokenizer.tokens[i] not in _FILL_IN_THE_MIDDLE
+        ]
+    return more if more or not found.stops >= set(stop_ids) else None
 
 
 def special_token_check(

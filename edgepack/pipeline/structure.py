@@ -15,6 +15,7 @@ from edgepack.fidelity.keys import header_check
 from edgepack.fidelity.runtimes import Runtime
 from edgepack.fidelity.structure import special_token_check, tokenizer_check
 from edgepack.fidelity.texts import tokenizer_checks
+from edgepack.fidelity.vocabulary import vocabulary_check
 from edgepack.formats.dialect import read_dialect
 from edgepack.models import Checkpoint
 from edgepack.pipeline.progress import Report, silent, staged_progress
@@ -68,16 +69,18 @@ def _runtime_checks(
         special_token_check(runtime, tokenizer, checkpoint.stop_ids),
         tokenizer_check(runtime, tokenizer, documents),
         *tokenizer_checks(runtime, tokenizer),
-        _template_check(entry, runtime, checkpoint),
+        *_dialect_checks(entry, runtime, checkpoint),
     )
 
 
-def _template_check(entry: Path, runtime: Runtime, checkpoint: Checkpoint) -> Check:
+def _dialect_checks(entry: Path, runtime: Runtime, checkpoint: Checkpoint) -> tuple[Check, ...]:
+    tokenizer = checkpoint.tokenizer
     try:
         stored = read_dialect(entry, runtime.vocabulary)
     except EdgepackError as error:
-        return Check("chat template", None, f"not compared: {error.message}")
-    return template_check(runtime, checkpoint.tokenizer, stored)
+        why = f"not compared: {error.message}"
+        return Check("vocabulary", None, why), Check("chat template", None, why)
+    return vocabulary_check(tokenizer, stored), template_check(runtime, tokenizer, stored)
 
 
 def _check_vocabulary(entry: Path, runtime: Runtime, checkpoint: Checkpoint) -> None:

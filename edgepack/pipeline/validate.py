@@ -19,6 +19,7 @@ from edgepack.fidelity import (
 )
 from edgepack.fidelity.breakdown import check_loss
 from edgepack.fidelity.checks import faults
+from edgepack.fidelity.corpus import distinct
 from edgepack.fidelity.drafts import DraftReport
 from edgepack.fidelity.floor import suspicions
 from edgepack.fidelity.limits import DEFAULT_PROFILE
@@ -33,18 +34,30 @@ from edgepack.pipeline.pairing import checkpoint_of, paired, side
 from edgepack.pipeline.progress import Report, silent, staged_progress
 from edgepack.pipeline.structure import runs, structure
 from edgepack.pipeline.work import work_on
-from edgepack.pipeline.writing import SELF_TEMPERATURE, replies, self_sampled
+from edgepack.pipeline.writing import replies, self_sampled
 
 OWN_CORPUS = "eval.jsonl"  # held-out documents that come with a checkpoint
 
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """The documents measured on, and the digest of the file they came from."""
+    """The documents measured on, and the digest of the file they came from.
+
+    `repeated` are how many more the file has, each of the same ids as one of these.
+    """
 
     path: Path
     sha256: str
     documents: tuple[Document, ...]
+    repeated: int = 0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """That documents were left out, if some were."""
+        if not self.repeated:
+            return ()
+        are = "document is" if self.repeated == 1 else "documents are"
+        return (f"{self.repeated} {are} repeated and counted once",)
 
 
 def read_corpus(checkpoint: Checkpoint, path: Path | None) -> Corpus:
@@ -55,8 +68,9 @@ def read_corpus(checkpoint: Checkpoint, path: Path | None) -> Corpus:
     """
     general = "text" if checkpoint.tokenizer.chat_template is None else "chat"
     path = corpus_path(checkpoint.root, path, general)
-    documents = fidelity.read_corpus(path, checkpoint.tokenizer)
-    return Corpus(path, sha256_of(path), documents)
+    read = fidelity.read_corpus(path, checkpoint.tokenizer)
+    documents = distinct(read)
+    return Corpus(path, sha256_of(path), documents, len(read) - len(documents))
 
 
 def corpus_path(root: Path, named: Path | None, general: str) -> Path:
@@ -187,6 +201,7 @@ def measure(
             if written:
                 found = with_generation(found, written.compare(runtime, report))
         made = growing.runs if growing else (against.run,)
+        found = replace(found, notes=(*found.notes, *corpus.notes))
         reports.append(_beside(found, against, made, entry, checkpoint))
     return tuple(reports)
 
@@ -234,7 +249,6 @@ def _measured_on(
         corpus.documents,
         asked.self_sample,
         seed=asked.seed,
-        temperature=asked.temperature or SELF_TEMPERATURE,
         report=report,
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from edgepack.errors import UsageError
@@ -34,9 +34,12 @@ class Replies:
     control: tuple[Reply, ...]
 
     def compare(self, runtime: Runtime, report: Report = silent) -> GenerationReport:
-        """The artifact's own replies, beside them."""
+        """The artifact's own replies, beside them: it stops where it would by itself."""
         progress = staged_progress(report, f"generate {runtime.name}")
-        stops, tokenizer = self.checkpoint.stop_ids, self.checkpoint.tokenizer
+        own, tokenizer = runtime.special_ids, self.checkpoint.tokenizer
+        stops: Collection[int] = self.checkpoint.stop_ids
+        if own is not None and own.stops is not None:
+            stops = own.stops
         made = []
         for index, prompt in enumerate(self.prompts):
             tokens = runtime.generate(prompt, self.limit, stops)

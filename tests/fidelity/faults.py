@@ -23,6 +23,8 @@ def edited(
 ) -> Path:
     """`path` written again beside itself with other values (None: left out) and tensors.
 
+    A key that it has not is written as an unsigned number.
+
     What makes a tensor is given all of them, as they were.
     """
     reader = GGUFReader(path)
@@ -38,6 +40,9 @@ def edited(
             continue
         inner = field.types[-1] if field.types[0] is GGUFValueType.ARRAY else None
         writer.add_key_value(key, value, field.types[0], inner)
+    for key in values.keys() - reader.fields.keys():
+        if values[key] is not None:
+            writer.add_uint32(key, values[key])
     stored = {tensor.name: _rows(tensor) for tensor in reader.tensors}
     for tensor in reader.tensors:
         change = changes.get(tensor.name, stored.get)

@@ -85,7 +85,16 @@ def test_no_template(tokenizer):
 
 def test_what_both_refuse_is_no_difference(tokenizer):
     refusing = "{% if messages | length > 1 %}{{ raise_exception('no') }}{% endif %}x"
-    assert check(replace(tokenizer, chat_template=refusing), refusing).ok is True
+    found = check(replace(tokenizer, chat_template=refusing), refusing)
+    assert found.ok is True
+    assert found.detail == "is the same text; 4 conversations give the same ids, both refuse 10"
+
+
+def test_where_both_refuse_all_nothing_was_compared(tokenizer):
+    refusing = "{{ raise_exception('no') }}"
+    found = check(replace(tokenizer, chat_template=refusing), refusing)
+    assert found.ok is None
+    assert found.detail == "is the same text; both refuse all 14 conversations"
 
 
 @pytest.mark.parametrize(("form", "scheme"), [("gguf", "Q8_0"), ("mlx", "BF16"), ("onnx", "F32")])

@@ -7,6 +7,7 @@ import pytest
 
 from edgepack.errors import DamagedInput, Missing
 from edgepack.fidelity import read_corpus
+from edgepack.fidelity.corpus import distinct
 
 
 class Bytes:
@@ -43,6 +44,16 @@ def test_text_and_messages(tmp_path):
     assert talk.name == "corpus.jsonl:3"
     assert talk.ids == tuple(b"q|ab")
     assert talk.spans == ("prompt", "prompt", "answer", "answer")
+
+
+def test_a_document_of_the_same_ids_is_taken_once(tmp_path):
+    lines = [json.dumps({"text": text}) for text in ("ab", "cd", "ab", "ab", "cde")]
+    read = read_corpus(corpus(tmp_path, *lines), Bytes())
+    assert [d.name for d in distinct(read)] == [
+        "corpus.jsonl:1",
+        "corpus.jsonl:2",
+        "corpus.jsonl:5",
+    ]
 
 
 def test_line_separators_inside_a_string_do_not_split_it(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gguf import GGUFReader
 
 from edgepack import formats
 from edgepack.fidelity.checks import faults
@@ -142,6 +143,10 @@ def test_a_damaged_tensor_is_named(artifacts, trained, scheme, tensors, named):
         ({"tokenizer.ggml.eos_token_id": None}, "special tokens: EOS is "),
         ({"tokenizer.ggml.add_bos_token": True, "tokenizer.ggml.bos_token_id": 0},
          "llama.cpp alone puts BOS"),
+        ({"tokenizer.ggml.add_eos_token": True}, "llama.cpp alone puts EOS after a text"),
+        ({"tokenizer.ggml.padding_token_id": 29}, "special tokens: padding is 29 in llama.cpp, 0"),
+        ({"tokenizer.ggml.eot_token_id": 29},
+         "llama.cpp stops at [0, 2, 29], the checkpoint at [0, 2]; 29 is '7'"),
         ({"tokenizer.ggml.pre": "llama-bpe"},
          "tokenizer.ggml.pre is 'llama-bpe', expected 'smollm'"),
         ({"tokenizer.chat_template": None}, "the artifact has none"),
@@ -152,6 +157,30 @@ def test_a_damaged_tensor_is_named(artifacts, trained, scheme, tensors, named):
 def test_a_wrong_key_is_named_with_what_was_expected(artifacts, trained, keys, said):
     found = reasons(edited(artifacts("Q8_0"), keys=keys), trained)
     assert any(said in reason for reason in found), found
+
+
+def swapped(values, a, b):
+    return [values[{a: b, b: a}.get(i, i)] for i in range(len(values))]
+
+
+@pytest.mark.parametrize(
+    ("key", "change", "said"),
+    [
+        ("tokens", lambda all_: swapped(all_, 240, 241),
+         "vocabulary: 2 tokens differ, first id 240: {241!r} where expected {240!r}"),
+        ("token_type", lambda all_: [3 if i == 240 else kind for i, kind in enumerate(all_)],
+         "vocabulary: 1 kind differs, first id 240 {240!r}: control, expected normal"),
+        ("merges", lambda all_: all_[:-1], "vocabulary: {fewer} merges where expected {merges}"),
+    ],
+)  # fmt: skip
+def test_an_entry_of_the_vocabulary_is_named(artifacts, trained, key, change, said):
+    path = artifacts("Q8_0")
+    key = f"tokenizer.ggml.{key}"
+    stored = GGUFReader(path).fields[key].contents()
+    found = reasons(edited(path, keys={key: change(stored)}), trained)
+    count = len(trained.tokenizer.merges)
+    expected = said.format(*trained.tokenizer.tokens, merges=count, fewer=count - 1)
+    assert any(expected in reason for reason in found), found
 
 
 def test_a_key_that_a_file_may_leave_out(artifacts, trained):

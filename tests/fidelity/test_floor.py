@@ -162,6 +162,17 @@ def test_a_quantized_artifact_that_is_the_reference_is_an_invalid_measurement(
     assert any("zero distance" in note for note in report.notes)
 
 
+def test_one_document_many_times_is_one_document(checkpoint, reasoner, artifact, tmp_path):
+    line = (reasoner / "eval.jsonl").read_text().splitlines()[0]
+    path = tmp_path / "repeated.jsonl"
+    path.write_text(f"{line}\n" * 64)
+    corpus = verb.read_corpus(checkpoint, path)
+    (report,) = verb.measure([artifact("F32")], checkpoint, corpus, profile())
+    assert report.documents == 1
+    assert report.verdict == "inconclusive"
+    assert "63 documents are repeated and counted once" in report.notes
+
+
 def test_what_a_report_says_of_itself(checkpoint, documents, artifact):
     """Cut in chunks, at a temperature: plain JSON, and the same bytes from kept states."""
     corpus = verb.Corpus(None, "", documents)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,6 +96,29 @@ def test_the_key_is_all_that_decides_the_states(builder, folder, tmp_path):
     shard.write_bytes(content)
     others.append(lane_key(open_checkpoint(str(folder)), lane))
     assert len({key, *others}) == 7
+
+
+def test_the_key_is_also_the_code_of_all_that_makes_the_states():
+    """Every module of ours that reading a checkpoint's weights and running its layers goes through.
+
+    What reads config.json is not among them: its result, the decoder, is in the key itself.
+    """
+    named = {Path(module.__file__) for module in states.MAKERS}
+    package = Path(states.__file__).parents[1]
+    for path in ("fidelity/reference.py", "fidelity/rounding.py", "fidelity/head.py",
+                 "formats/slabs.py", "models/rope.py",
+                 "models/safetensors.py"):  # fmt: skip
+        assert package / path in named
+
+
+@pytest.mark.parametrize("number", range(len(states.MAKERS)))
+def test_another_text_of_any_of_these_modules_is_another_key(folder, tmp_path, monkeypatch, number):
+    opened, lane = open_checkpoint(str(folder)), Lane("d", IDS)
+    key = lane_key(opened, lane)
+    changed = tmp_path / "changed.py"
+    changed.write_bytes(Path(states.MAKERS[number].__file__).read_bytes() + b"#")
+    monkeypatch.setattr(states.MAKERS[number], "__file__", str(changed))
+    assert lane_key(opened, lane) != key
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,10 @@ class Stated:
     bos_id: int | None = 1
     eos_id: int | None = 2
     add_bos: bool = True
+    add_eos: bool = False
+    pad_id: int | None = 0
+    tokens: tuple[str, ...] = ("<pad>", "<s>", "</s>", "<end>", "<turn>", "7", "8", "9")
+    control_ids: frozenset[int] = frozenset({0, 1, 2, 3, 4})
 
 
 class Fake:
@@ -44,12 +48,25 @@ SAME = SpecialIds(1, 2, add_bos=True)
         (Stated(), replace(SAME, bos=7), ["BOS is 7 in fake, 1 in"]),
         (Stated(), replace(SAME, add_bos=False), ["the checkpoint alone puts BOS"]),
         (Stated(add_bos=False), SAME, ["fake alone puts BOS"]),
+        (Stated(), replace(SAME, add_eos=False), []),
+        (Stated(), replace(SAME, add_eos=True), ["fake alone puts EOS after a text"]),
+        (Stated(add_eos=True), replace(SAME, add_eos=False), ["the checkpoint alone puts EOS"]),
+        (Stated(), replace(SAME, pad=0), []),
+        (Stated(), replace(SAME, pad=5), ["padding is 5 in fake, 0 in"]),
+        (Stated(pad_id=None), replace(SAME, pad=5), []),
         (Stated(), replace(SAME, stops=frozenset({3, 2})), []),
+        (Stated(), replace(SAME, stops=frozenset({2, 3, 4})), ["fake stops at [2, 3, 4], the"]),
+        (Stated(), replace(SAME, stops=frozenset({2, 3, 4}), finds_stops=True), []),
+        (Stated(tokens=("<|fim_pad|>",) * 8, control_ids=frozenset()),
+         replace(SAME, stops=frozenset({2, 3, 5}), finds_stops=True), []),
+        (Stated(), replace(SAME, stops=frozenset({2, 3, 5}), finds_stops=True),
+         ["fake stops at [2, 3, 5], the checkpoint at [2, 3]; 5 is '7'"]),
+        (Stated(), replace(SAME, stops=frozenset({2, 4}), finds_stops=True), ["stops at [2, 4]"]),
         (Stated(), replace(SAME, stops=frozenset({2})), ["fake stops at [2], the checkpoint at"]),
         (Stated(None, None), SAME, []),  # nothing to differ from
         (Stated(3, 4, False), SAME, ["BOS", "EOS", "alone"]),
     ],
-)
+)  # fmt: skip
 def test_special_tokens(stated, found, words):
     reasons = special_token_differences(Fake(found), stated, (2, 3))
     assert len(reasons) == len(words)

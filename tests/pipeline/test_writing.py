@@ -12,10 +12,13 @@ from edgepack.fidelity import FidelityReport, profile, runtimes
 from edgepack.fidelity.checks import Check
 from edgepack.fidelity.generation import compare
 from edgepack.fidelity.replies import Reply, prompt_of
+from edgepack.fidelity.runtimes import SpecialIds
 from edgepack.models import open_checkpoint
+from edgepack.pipeline import validate as verb
+from edgepack.pipeline import writing
 from edgepack.pipeline.findings import unrun, with_generation, with_structure
 from edgepack.pipeline.validate import read_corpus
-from edgepack.pipeline.writing import replies, self_sampled
+from edgepack.pipeline.writing import Replies, replies, self_sampled
 
 SHORT = 24
 
@@ -54,6 +57,15 @@ def test_the_same_seed_the_same_traces(trained, documents):
         self_sampled(trained, documents, 2, temperature=0.0)
 
 
+def test_the_temperature_to_compare_at_draws_no_other_traces(trained, documents, monkeypatch):
+    asked = []
+    monkeypatch.setattr(verb, "self_sampled", lambda *given, **how: asked.append(how) or ())
+    for temperature in (None, 4.0):
+        request = verb.ValidateRequest(self_sample=2, temperature=temperature)
+        verb._measured_on(trained, verb.Corpus(None, "", documents), request, verb.silent)
+    assert asked[0] == asked[1]
+
+
 def test_plain_text_goes_on_as_plain_text(trained, tmp_path):
     path = tmp_path / "text.jsonl"
     path.write_text(json.dumps({"text": "what is 993+2139+46845+81? " * 3}) + "\n")
@@ -78,6 +90,37 @@ def test_an_exact_artifact_replies_as_the_reference_does(trained, documents, wri
     assert found.reference.cut_off == 2  # in the midst of a thought, and of a call
     assert (found.reference.unclosed, found.reference.broken_calls) == (1, 1)
     assert found.reasons == ()
+
+
+class Counting:
+    """A runtime that writes 3, 4, 5, ... to any prompt, as far as the first stop."""
+
+    name = "counting"
+
+    def __init__(self, special_ids):
+        self.special_ids = special_ids
+
+    def generate(self, ids, limit, stop_ids):
+        written = list(range(3, 3 + limit))
+        ends = [at for at, token in enumerate(written) if token in stop_ids]
+        return written[: ends[0] + 1] if ends else written
+
+
+@pytest.mark.parametrize(
+    ("special", "length"),
+    [
+        (SpecialIds(None, 2, None, frozenset({2, 6})), 4),  # where the artifact stops
+        (SpecialIds(None, 2, None), SHORT),  # where the checkpoint does
+        (None, SHORT),
+    ],
+)
+def test_an_artifact_stops_where_it_says_itself(trained, documents, monkeypatch, special, length):
+    prompt = prompt_of(documents[0])
+    held = Replies(trained, ("d",), (prompt,), SHORT, (), (), ())
+    monkeypatch.setattr(writing.generation, "compare", lambda names, own, gaps, made, *rest: made)
+    (found,) = held.compare(Counting(special))
+    assert len(found.tokens) == length
+    assert found.stopped is (length < SHORT)
 
 
 PASSED = FidelityReport("pass", (), notes=("short",))

@@ -25,9 +25,9 @@ MLX_ENTRY = "config.json"
 class SpecialIds:
     """What a runtime starts a text with and stops at.
 
-    `add_bos` if it does so unasked; None where that is its caller's affair. `stops` are all the
-    tokens that end a turn, None where they are not known; with `finds_stops` the runtime looks for
-    them by their text, and may have found more than anybody stated.
+    `add_bos` and `add_eos` if it does so unasked; None where that is its caller's affair. `stops`
+    are all the tokens that end a turn, None where they are not known; with `finds_stops` the
+    runtime looks for them by their text, and may have found more than anybody stated.
     """
 
     bos: int | None
@@ -35,6 +35,8 @@ class SpecialIds:
     add_bos: bool | None
     stops: frozenset[int] | None = None
     finds_stops: bool = False
+    add_eos: bool | None = None
+    pad: int | None = None
 
 
 class Runtime(Protocol):

@@ -120,13 +120,22 @@ class LlamaCpp(Runtime):
     def _special_ids(self) -> SpecialIds:
         """As the library understands the file: it has defaults for what a header leaves out."""
         library, vocab = self._library, self._vocab
-        bos, eos = library.llama_vocab_bos(vocab), library.llama_vocab_eos(vocab)
+        bos, eos, pad = (
+            None if found == _NO_TOKEN else found
+            for found in (
+                library.llama_vocab_bos(vocab),
+                library.llama_vocab_eos(vocab),
+                library.llama_vocab_pad(vocab),
+            )
+        )
         return SpecialIds(
-            None if bos == _NO_TOKEN else bos,
-            None if eos == _NO_TOKEN else eos,
+            bos,
+            eos,
             library.llama_vocab_get_add_bos(vocab),
             frozenset(i for i in range(self.vocabulary) if library.llama_vocab_is_eog(vocab, i)),
             finds_stops=True,
+            add_eos=library.llama_vocab_get_add_eos(vocab),
+            pad=pad,
         )
 
     def close(self) -> None:

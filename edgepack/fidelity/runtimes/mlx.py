@@ -52,6 +52,7 @@ class MlxLm(Runtime):
                 self._tokenizer.eos_token_id,
                 add_bos=None,
                 stops=frozenset(self._tokenizer.eos_token_ids),
+                pad=self._tokenizer.pad_token_id,
             )
             self.vocabulary: int = self._model.args.vocab_size
         except Exception as error:  # ValueError, KeyError, RuntimeError, OSError, ...
