@@ -58,7 +58,8 @@ def test_the_longest_context_is_the_longest(decoders, spare, slots, unified):
         return footprint(decoder, scheme("Q4_0"), plan).total
 
     weights = weight_bytes(decoder, scheme("Q4_0"))
-    longest = longest_context(decoder.context_length, lambda context: total(context) <= weights + spare)
+    budget = weights + spare
+    longest = longest_context(decoder.context_length, lambda context: total(context) <= budget)
     assert longest % 256 == 0
     if longest:
         assert total(longest) <= weights + spare
