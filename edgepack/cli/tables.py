@@ -114,11 +114,16 @@ def fidelity(report: FidelityReport) -> None:
     """The distances, then the verdict and its reasons."""
     from edgepack.cli.scores import score_lines
 
+    measured: tuple[str | Table, ...] = ()
+    if report.documents:
+        measured = (
+            f"{report.runtime} {report.runtime_version} against {report.reference} in float32: "
+            f"{report.documents} documents, {report.tokens:,} tokens",
+            _outputs(report.outputs) if report.outputs else _spans(report),
+            *score_lines(report),
+        )
     write(
-        f"{report.runtime} {report.runtime_version} against {report.reference} in float32: "
-        f"{report.documents} documents, {report.tokens:,} tokens",
-        _outputs(report.outputs) if report.outputs else _spans(report),
-        *score_lines(report),
+        *measured,
         f"verdict: {report.verdict} ({report.profile})",
         *(f"  {reason}" for reason in report.reasons),
         *(f"note: {note}" for note in report.notes),

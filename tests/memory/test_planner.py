@@ -19,6 +19,7 @@ from edgepack.memory import (
     state_bytes,
     weight_bytes,
 )
+from edgepack.models.features import PLAIN, features
 from edgepack.quant.schemes.gguf import scheme
 from edgepack.units import MIB
 
@@ -137,6 +138,18 @@ def test_compute_is_hardly_short_and_at_most_four_residuals_over(plans):
         assert over <= 4 * residual + 0.7, (model["name"], deployment)
         if deployment.flash_attention:
             assert over >= -0.7, (model["name"], deployment)
+
+
+def test_compute_of_the_plainest_is_at_most_two_residuals_over(plans):
+    """Those that every reader knows: no part of the law that others need may blur theirs."""
+    plain = [
+        each for each in plans if features(each[0]["decoder"]) <= PLAIN and each[1].flash_attention
+    ]
+    assert len(plain) >= 200
+    for model, deployment, plan in plain:
+        over = compute_bytes(model["decoder"], deployment) / MIB - plan[3]
+        residual = 4 * deployment.batch_tokens * model["decoder"].width / MIB
+        assert -0.2 <= over <= 2 * residual + 0.2, (model["name"], deployment)
 
 
 @pytest.mark.parametrize("held_out", [False, True])
